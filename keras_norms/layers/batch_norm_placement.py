@@ -1,0 +1,83 @@
+"""Batch normalization before or after an activation, the pair as one layer."""
+
+import keras
+
+from keras_norms.layers import batch_norm
+
+
+class _BatchNormWithActivation(batch_norm.BatchNorm):
+    def __init__(self, activation, **kwargs):
+        super().__init__(**kwargs)
+        is_layer = isinstance(activation, keras.Layer)
+        self.activation = activation if is_layer else keras.layers.Activation(activation, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if not self.activation.built:  # a layer made from its config is built with it
+            self.activation.build(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "activation": keras.saving.serialize_keras_object(self.activation)}
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config({**config, "activation": _activation_from(config["activation"])})
+
+
+@keras.saving.register_keras_serializable(package="keras_norms")
+class BatchNormBefore(_BatchNormWithActivation):
+    """Normalizes, then activates: `activation(batch_norm(x))`, the place of the original paper.
+
+    Use it after a linear layer, which then needs no bias of its own. See `BatchNormAfter` for the other order.
+
+    Args:
+        activation: Name of a Keras activation, function, Keras layer (with weights, if it has some), or `None`.
+        **kwargs: The arguments of `BatchNorm`.
+
+    Input and output shape: `(batch, ..., channels)`, or as `axis` says.
+    Weights: Those of `BatchNorm`, and those of the activation.
+
+    Example:
+    >>> layer = keras_norms.BatchNormBefore("relu")
+    >>> outputs = layer(np.array([[1.0], [3.0]]), training=True)
+    >>> keras.ops.convert_to_numpy(outputs).round(3).tolist()
+    [[0.0], [1.0]]
+
+    Reference: [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167)
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        return self.activation(super().call(inputs, training=training, mask=mask))
+
+
+@keras.saving.register_keras_serializable(package="keras_norms")
+class BatchNormAfter(_BatchNormWithActivation):
+    """Activates, then normalizes: `batch_norm(activation(x))`.
+
+    What follows reads inputs of mean 0 and variance 1. The linear layer before it keeps its bias, which the
+    normalization does not cancel. In the caffenet-benchmark this place did better than the one before the ReLU
+    (0.499 against 0.474 top-1, one run each).
+
+    Args:
+        activation: Name of a Keras activation, function, Keras layer (with weights, if it has some), or `None`.
+        **kwargs: The arguments of `BatchNorm`.
+
+    Input and output shape: `(batch, ..., channels)`, or as `axis` says.
+    Weights: Those of `BatchNorm`, and those of the activation.
+
+    Example:
+    >>> layer = keras_norms.BatchNormAfter("relu")
+    >>> outputs = layer(np.array([[-1.0], [3.0]]), training=True)
+    >>> keras.ops.convert_to_numpy(outputs).round(3).tolist()
+    [[-1.0], [1.0]]
+
+    Reference: Mishkin, Sergievskiy and Matas,
+    [Systematic evaluation of CNN advances on the ImageNet, 2017](https://arxiv.org/abs/1606.02228)
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(self.activation(inputs), training=training, mask=mask)
+
+
+def _activation_from(config):
+    return keras.saving.deserialize_keras_object(config) if isinstance(config, dict) else config

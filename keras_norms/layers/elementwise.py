@@ -1,0 +1,56 @@
+"""What `Scale` and `Bias` share: a weight along chosen axes."""
+
+import keras
+
+from keras_norms.ops import axes
+
+
+class Elementwise(keras.Layer):
+    """Base of the layers that combine their input with one weight along some of its axes."""
+
+    def __init__(self, axis, initializer, regularizer, constraint, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
+        if not all(isinstance(a, int) for a in self._chosen()):
+            raise ValueError(f"`axis` must be an integer, a sequence of integers or None. Received: axis={axis!r}.")
+        self.initializer = keras.initializers.get(initializer)
+        self.regularizer = keras.regularizers.get(regularizer)
+        self.constraint = keras.constraints.get(constraint)
+        self.supports_masking = True
+
+    def add_values(self, name, input_shape):
+        """Creates the weight, with the lengths of the chosen axes as its shape."""
+        chosen = sorted({axes.positive(axis, len(input_shape)) for axis in self._chosen()})
+        if len(chosen) < len(self._chosen()):
+            raise ValueError(f"`axis` must name each axis once. Received: axis={self.axis}.")
+        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={a: input_shape[a] for a in chosen})
+        return self.add_weight(
+            name=name,
+            shape=[axes.channels(input_shape, axis) for axis in chosen],
+            initializer=self.initializer,
+            regularizer=self.regularizer,
+            constraint=self.constraint,
+            dtype="float64" if self.variable_dtype == "float64" else "float32",
+            autocast=False,
+        )
+
+    def along_axes(self, values, inputs):
+        """Returns the weight in a shape that broadcasts against the inputs."""
+        return axes.along(values, inputs, self._chosen())
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "axis": self.axis,
+            "initializer": keras.initializers.serialize(self.initializer),
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+            "constraint": keras.constraints.serialize(self.constraint),
+        }
+
+    def _chosen(self):
+        if self.axis is None:
+            return []
+        return self.axis if isinstance(self.axis, list) else [self.axis]

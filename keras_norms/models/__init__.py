@@ -1,0 +1,6 @@
+"""Networks from the literature, each with any normalization."""
+
+from keras_norms.models.blocks import NORMALIZATIONS, Blocks, Normalization
+from keras_norms.models.catalogue import ARCHITECTURES, Architecture, build
+
+__all__ = ["ARCHITECTURES", "NORMALIZATIONS", "Architecture", "Blocks", "Normalization", "build"]

@@ -1,0 +1,153 @@
+"""The networks by name, with what their authors chose, and the one place where a name becomes a model."""
+
+import dataclasses
+import functools
+import numbers
+from collections.abc import Callable, Mapping
+
+import keras
+
+from keras_norms.models import activations, caffenet, googlenet, resnet_cifar
+from keras_norms.models import blocks as network_blocks
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A published network.
+
+    Attributes:
+        network: Function `(blocks, images, classes, dropout)`. Returns the logits, or a dict of them.
+        blocks: `Blocks` without normalization, with the initializer, the momentum and the activation published.
+        input_shape: Tuple `(height, width, channels)`.
+        classes: Integer.
+        minimum_size: Integer, the smallest height and width the network can take.
+        dropout: Dict from the places where the network can drop units to the rates published.
+        loss_weights: Dict from outputs to the weights of their losses; None for a network with one output.
+    """
+
+    network: Callable
+    blocks: network_blocks.Blocks
+    input_shape: tuple[int, int, int]
+    classes: int
+    minimum_size: int
+    dropout: Mapping[str, float]
+    loss_weights: Mapping[str, float] | None = None
+
+
+def _cifar(units):
+    # He et al. draw from N(0, 2 / fan_in). The momentum is that of gcr/torch-residual-networks: Torch calls it 0.1.
+    he_normal = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+    return Architecture(
+        network=functools.partial(resnet_cifar.resnet_cifar, units=units),
+        blocks=network_blocks.Blocks(he_normal, momentum=0.9, keeps_bias=False),
+        input_shape=(32, 32, 3),
+        classes=10,
+        minimum_size=1,
+        dropout={"classifier": 0.0},
+    )
+
+
+ARCHITECTURES = {
+    "caffenet128": Architecture(
+        network=caffenet.caffenet,
+        blocks=network_blocks.Blocks(keras.initializers.RandomNormal(stddev=0.01), momentum=0.95, keeps_bias=True),
+        input_shape=(128, 128, 3),
+        classes=1000,
+        minimum_size=39,
+        dropout={"fc6": 0.5, "fc7": 0.5},
+    ),
+    "googlenet128": Architecture(
+        network=googlenet.googlenet,
+        # Caffe's "xavier".
+        blocks=network_blocks.Blocks(
+            keras.initializers.VarianceScaling(1.0, "fan_in", "uniform"), momentum=0.95, keeps_bias=True
+        ),
+        input_shape=(128, 128, 3),
+        classes=1000,
+        minimum_size=79,
+        dropout={"main": 0.4, "aux": 0.7},
+        loss_weights={"main": 1.0, "aux1": 0.3, "aux2": 0.3},
+    ),
+    "resnet20": _cifar(units=3),
+    "resnet32": _cifar(units=5),
+    "resnet44": _cifar(units=7),
+    "resnet56": _cifar(units=9),
+    "resnet110": _cifar(units=18),
+}
+
+
+def build(
+    name,
+    input_shape=None,
+    classes=None,
+    normalization="none",
+    use_scale=True,
+    use_bias=True,
+    activation="relu",
+    dropout=None,
+):
+    """Builds a model that returns logits.
+
+    Args:
+        name: String, a key of `ARCHITECTURES`.
+        input_shape: Tuple `(height, width, channels)`; None for the published one.
+        classes: Integer, at least 2; None for the published number.
+        normalization: String, a key of `NORMALIZATIONS`.
+        use_scale, use_bias: Booleans, whether the normalization, where there is one, has a learned scale and bias.
+        activation: Name of a Keras activation, callable or Keras layer. Every place gets a new layer of its kind.
+        dropout: Float in [0, 1), in place of every rate of the network, 0 for no dropout; None for the published rates.
+
+    Returns:
+        Functional `keras.Model`, images of shape `(batch, height, width, channels)` to logits of shape
+        `(batch, classes)`, or to a dict of them for a network with `loss_weights`.
+
+    Example:
+    >>> model = keras_norms.models.build("resnet20", normalization="batch_norm_before")
+    >>> model.output_shape
+    (None, 10)
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"`name` must be one of {list(ARCHITECTURES)}. Received: name={name!r}.")
+    architecture = ARCHITECTURES[name]
+    input_shape = architecture.input_shape if input_shape is None else input_shape
+    classes = architecture.classes if classes is None else classes
+    _check_input_shape(input_shape, name)
+    _check_classes(classes)
+    _check_dropout(dropout)
+    blocks = dataclasses.replace(
+        architecture.blocks,
+        normalization=normalization,
+        use_scale=use_scale,
+        use_bias=use_bias,
+        activation=activations.checked(activation),
+    )
+    rates = architecture.dropout if dropout is None else dict.fromkeys(architecture.dropout, dropout)
+    images = keras.Input(input_shape, name="images")
+    return keras.Model(images, architecture.network(blocks, images, classes, rates), name=name)
+
+
+def _check_input_shape(input_shape, name):
+    sizes = tuple(input_shape) if isinstance(input_shape, (tuple, list)) else ()
+    if len(sizes) != 3 or not all(isinstance(size, numbers.Integral) and size > 0 for size in sizes):
+        raise ValueError(
+            "`input_shape` must be (height, width, channels), three integers above 0. "
+            f"Received: input_shape={input_shape!r}."
+        )
+    minimum = ARCHITECTURES[name].minimum_size
+    if min(sizes[:2]) < minimum:
+        raise ValueError(
+            f"`input_shape` must have a height and width of at least {minimum} for {name}. "
+            f"Received: input_shape={input_shape!r}."
+        )
+
+
+def _check_classes(classes):
+    if not isinstance(classes, numbers.Integral) or classes < 2:
+        raise ValueError(f"`classes` must be an integer, at least 2. Received: classes={classes!r}.")
+
+
+def _check_dropout(dropout):
+    if dropout is not None and not (isinstance(dropout, numbers.Real) and 0 <= dropout < 1):
+        raise ValueError(
+            f"`dropout` must be a rate in [0, 1), or None for the published rates. Received: dropout={dropout!r}."
+        )
