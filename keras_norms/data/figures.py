@@ -11,7 +11,7 @@ import numpy as np
 
 _HALF_ROOT_OF_TWO = 0.7071067811865476
 _HALF_ROOT_OF_THREE = 0.8660254037844386
-# The outward normals of the five lines of a star, a fifth of a turn apart, and the distance of the lines from the centre.
+# The five lines of a star: their outward normals, a fifth of a turn apart, and their distance from the centre.
 _STAR_NORMALS = (
     (0.0, 1.0),
     (0.9510565162951535, 0.30901699437494745),

@@ -81,7 +81,8 @@ def _mix(state):
     """Returns 64 random bits for each element of a `uint64` array, the output of SplitMix64 in that state.
 
     Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014,
-    https://doi.org/10.1145/2660193.2660195. NumPy promises no frozen stream but for the slow seeding of `RandomState`.
+    https://doi.org/10.1145/2660193.2660195. The one stream that NumPy freezes,
+    `RandomState`, is too slow to seed for each example.
     """
     state = state + _GOLDEN
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -183,5 +184,5 @@ def _noise(streams, image_size):
     bits = streams.bits(image_size**2).reshape(-1, 1, image_size, image_size)
     shifts = np.array([0, 20, 40], "uint64").reshape(3, 1, 1)
     ten_bits = np.uint64(1023)
-    total = (bits >> shifts & ten_bits) + (bits >> shifts + np.uint64(10) & ten_bits)
+    total = ((bits >> shifts) & ten_bits) + ((bits >> (shifts + np.uint64(10))) & ten_bits)
     return strength * (total.astype("float32") / 1023 - 1)

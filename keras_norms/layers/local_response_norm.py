@@ -48,6 +48,7 @@ class LocalResponseNorm(keras.Layer):
         self.beta = beta
         self.k = k
         self.axis = axis
+        self.supports_masking = True
 
     def build(self, input_shape):
         axes.channels(input_shape, self.axis)

@@ -42,6 +42,7 @@ class Blocks:
         normalization: String, a key of `NORMALIZATIONS`.
         use_scale, use_bias: Booleans, whether the normalization has a learned scale and bias.
         activation: Name of a Keras activation, callable or Keras layer; None for no activation.
+        synchronized: Boolean, whether the statistics of the normalization are those of all replicas together.
     """
 
     kernel_initializer: keras.initializers.Initializer
@@ -51,6 +52,7 @@ class Blocks:
     use_scale: bool = True
     use_bias: bool = True
     activation: Any = "relu"
+    synchronized: bool = False
 
     def __post_init__(self):
         if self.normalization not in NORMALIZATIONS:
@@ -153,6 +155,7 @@ def _batch_norm(placement):
             "momentum": blocks.momentum,
             "use_scale": blocks.use_scale,
             "use_bias": blocks.use_bias,
+            "synchronized": blocks.synchronized,
             "name": f"{name}_batch_norm",
         }
         if activation is None:

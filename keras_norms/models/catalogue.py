@@ -85,6 +85,7 @@ def build(
     use_bias=True,
     activation="relu",
     dropout=None,
+    synchronized=False,
 ):
     """Builds a model that returns logits.
 
@@ -96,6 +97,7 @@ def build(
         use_scale, use_bias: Booleans, whether the normalization, where there is one, has a learned scale and bias.
         activation: Name of a Keras activation, callable or Keras layer. Every place gets a new layer of its kind.
         dropout: Float in [0, 1), in place of every rate of the network, 0 for no dropout; None for the published rates.
+        synchronized: Boolean, whether the normalization's batch statistics are those of all replicas together.
 
     Returns:
         Functional `keras.Model`, images of shape `(batch, height, width, channels)` to logits of shape
@@ -120,6 +122,7 @@ def build(
         use_scale=use_scale,
         use_bias=use_bias,
         activation=activations.checked(activation),
+        synchronized=synchronized,
     )
     rates = architecture.dropout if dropout is None else dict.fromkeys(architecture.dropout, dropout)
     images = keras.Input(input_shape, name="images")

@@ -28,7 +28,7 @@ def normalized(x, size, alpha, beta, k, axis=-1):
         axis: Integer, the channel axis. Its length must be known.
     """
     x = ops.convert_to_tensor(x)
-    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    wide = x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
     mean_square = _windowed_sum(ops.square(wide), size, axis) / size
     return ops.cast(wide * ops.power(k + alpha * mean_square, -beta), x.dtype)
 

@@ -14,7 +14,8 @@ def moved():
         for weight in model.weights:
             value = keras.ops.convert_to_numpy(weight.value)
             # Variances and gathered weights are positive.
-            step = rng.uniform(0.3, 0.9, value.shape) if "moving" in weight.name else 0.1 * rng.normal(size=value.shape)
+            moving = "moving" in weight.name
+            step = rng.uniform(0.3, 0.9, value.shape) if moving else 0.03 * rng.normal(size=value.shape)
             weight.assign(value + step)
         return model
 
@@ -38,7 +39,7 @@ def output_of():
     """Returns a function of a model, the name of a layer and images, to the layer's output in inference."""
 
     def output(model, name, images):
-        layer = keras.Model(model.inputs, model.get_layer(name).output)
+        layer = keras.Model(model.input, model.get_layer(name).output)
         return keras.ops.convert_to_numpy(layer(images, training=False))
 
     return output

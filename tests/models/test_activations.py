@@ -17,7 +17,7 @@ def test_the_identity_is_none(identity):
 
 @pytest.mark.parametrize("activation", ["foo", None, 3, keras.layers.ReLU, {"class_name": "relu"}])
 def test_refuses_what_is_none(activation):
-    with pytest.raises(ValueError, match="`activation` must be the name of a Keras activation .* Received") as error:
+    with pytest.raises(ValueError, match=r"`activation` must be the name of a Keras activation .* Received") as error:
         activations.checked(activation)
     assert str(error.value).endswith(f"activation={activation!r}.")
 

@@ -35,7 +35,7 @@ def test_gradient_equals_the_quotient_rule(arguments, hostile):
     x, dy = hostile((4, 7)), hostile((4, 7), seed=1)
 
     def function(x):
-        return keras.ops.sum(local_response_norm.normalized(x, **arguments) * dy)
+        return keras.ops.sum(local_response_norm.normalized(x, **arguments) * keras.ops.convert_to_tensor(dy))
 
     expected = definition.gradient(x, dy, **arguments)
     # The two terms cancel in part: relative to the largest.

@@ -1,0 +1,61 @@
+"""The flags of the drivers that train: a recipe's entries, and how it is carried out."""
+
+from absl import flags
+
+from keras_norms import models, training
+from keras_norms.recipes import BASELINES, SCHEDULES
+
+_AS_PUBLISHED = "; the published one if not given"
+_RECIPE = {
+    "arch": (flags.DEFINE_string, f"network: {', '.join(models.ARCHITECTURES)}"),
+    "dataset": (flags.DEFINE_string, "`shapes`, drawn by this package, or the name of a TensorFlow Datasets set"),
+    "normalization": (flags.DEFINE_string, f"{', '.join(models.NORMALIZATIONS)}"),
+    "use_scale": (flags.DEFINE_boolean, "learn a scale per channel"),
+    "use_bias": (flags.DEFINE_boolean, "learn a bias per channel"),
+    "activation": (flags.DEFINE_string, "name of a Keras activation"),
+    "dropout": (flags.DEFINE_float, "rate of all dropout layers" + _AS_PUBLISHED),
+    "synchronized": (flags.DEFINE_boolean, "batch statistics of all replicas together"),
+    "image_size": (flags.DEFINE_integer, "height and width of the images, in pixels" + _AS_PUBLISHED),
+    "crop": (flags.DEFINE_boolean, "crop training images at random"),
+    "flip": (flags.DEFINE_boolean, "mirror training images at random"),
+    "batch_size": (flags.DEFINE_integer, "images per step, over all replicas"),
+    "epochs": (flags.DEFINE_integer, "passes over the training images"),
+    "steps": (flags.DEFINE_integer, "training steps, in place of --epochs"),
+    "learning_rate": (flags.DEFINE_float, "learning rate at the start"),
+    "schedule": (flags.DEFINE_string, f"how the rate falls: {', '.join(SCHEDULES)}"),
+    "drops": (flags.DEFINE_list, "parts of the training after which --schedule=step divides the rate by ten: 0.5,0.75"),
+    "momentum": (flags.DEFINE_float, "momentum of the gradient descent"),
+    "weight_decay": (flags.DEFINE_float, "L2 decay of the kernels"),
+}
+_SETTINGS = {
+    "seed": (flags.DEFINE_integer, "of weights, order of the images, augmentation and dropout"),
+    "replicas": (flags.DEFINE_integer, "GPUs, or parts of the CPU, to train on; all GPUs or one CPU if not given"),
+    "xla": (flags.DEFINE_string, f"compile with XLA: {', '.join(training.XLA)}; auto is on for GPUs"),
+    "precision": (flags.DEFINE_string, f"{', '.join(training.PRECISIONS)}"),
+    "data_dir": (flags.DEFINE_string, "folder of TensorFlow Datasets; ~/tensorflow_datasets if not given"),
+    "workdir": (flags.DEFINE_string, "folder of the run; runs/<arch>-<dataset>-<normalization>/<seed> if not given"),
+}
+
+for _name, (_define, _help) in {**_RECIPE, **_SETTINGS}.items():
+    _define(_name, None, _help)
+flags.DEFINE_string("export_dir", "saved_models", "folder of the SavedModels")
+flags.DEFINE_string("export_name", None, "name of the SavedModel; that of the architecture if not given")
+for _short, _name in {"norm": "normalization", "scale": "use_scale", "bias": "use_bias"}.items():
+    flags.DEFINE_alias(_short, _name)
+flags.mark_flag_as_required("arch")
+
+
+def settings():
+    """Returns the `training.Settings` of the command line: the architecture's baseline, and what differs.
+
+    Raises:
+        ValueError: There is no such architecture, or an entry has an impossible value.
+    """
+    given = {name: flags.FLAGS[name].value for name in (*_RECIPE, *_SETTINGS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given["arch"] not in BASELINES:
+        raise ValueError(f"`arch` must be one of {list(BASELINES)}. Received: arch={given['arch']!r}.")
+    if "drops" in given:
+        given["drops"] = tuple(float(drop) for drop in given["drops"])
+    recipe = BASELINES[given["arch"]].but(**{name: given[name] for name in _RECIPE if name in given})
+    return training.Settings(recipe, **{name: given[name] for name in _SETTINGS if name in given})

@@ -1,0 +1,152 @@
+"""Checks a SavedModel as a stranger would meet it: in a process that has neither Keras nor keras_norms.
+
+It is run by its path, and prints one line: what was found right, or one for each problem (exit status 1).
+
+    python -P verification.py <folder of the SavedModel> <examples.npz>
+
+The examples are `images`, the `probabilities` of the model, and the `tolerance`: how far a served probability may be
+from the model's, as a part of the largest.
+"""
+
+import pathlib
+import re
+import sys
+
+if __name__ == "__main__":
+    # Importing TensorFlow (2.21) imports Keras where it is installed. It does without where it is not.
+    sys.modules.setdefault("keras", None)
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+SIGNATURE = "serving_default"
+RANDOM = re.compile("Random|Rng|TruncatedNormal|StandardNormal|StatefulUniform|Multinomial|Dropout|SampleDistorted")
+NOT_WANTED = {"keras", "keras_norms"}
+
+
+def problems(folder, images, probabilities, tolerance):
+    """Yields a line for each reason not to serve a SavedModel. For the arguments see `value_problems`."""
+    yield from graph_problems(*inference_graph(folder))
+    try:
+        yield from value_problems(folder, images, probabilities, tolerance)
+    except Exception as error:  # Whatever TensorFlow raises: the SavedModel does not work.
+        reason = str(error).partition("\n")[0]
+        yield f"It must load and run. {type(error).__name__}: {reason}"
+    # By the packages of what is loaded, for a module that was refused stands as None.
+    packages = {name.partition(".")[0] for name, module in sys.modules.items() if module}
+    for package in sorted(NOT_WANTED & packages):
+        yield f"It must be loaded and run without {package}, which was imported."
+
+
+def inference_graph(folder):
+    """Returns the graph of a SavedModel, and the names of the tensors that its signature returns."""
+    saved_model = saved_model_pb2.SavedModel.FromString(pathlib.Path(folder, "saved_model.pb").read_bytes())
+    (meta_graph,) = saved_model.meta_graphs
+    outputs = meta_graph.signature_def[SIGNATURE].outputs.values()
+    return meta_graph.graph_def, [tensor.name for tensor in outputs]
+
+
+def graph_problems(graph, outputs):
+    """Yields a line for each kind of operation that does not belong into an inference.
+
+    Batch statistics computed by hand are not searched for: layer and group norm contain the same operations.
+    `value_problems` notices them, for an image alone then gives what it does not give beside others.
+
+    Args:
+        graph: `GraphDef`.
+        outputs: Names of the tensors that are computed.
+    """
+    nodes, functions = reachable(graph, outputs)
+    kinds = {
+        "compiled with XLA, which TensorFlow Serving does not run": [
+            *(node.name for node in nodes if node.attr["_XlaMustCompile"].b),
+            *(function.signature.name for function in functions if function.attr["_XlaMustCompile"].b),
+        ],
+        "that assigns a variable": [node.name for node in nodes if node.op.startswith("Assign")],
+        "that draws random numbers": [node.name for node in nodes if RANDOM.search(node.op)],
+        "that normalizes by the statistics of the batch": [
+            # What is not written has its default value, and that is True.
+            node.name
+            for node in nodes
+            if "FusedBatchNorm" in node.op and ("is_training" not in node.attr or node.attr["is_training"].b)
+        ],
+    }
+    for kind, names in kinds.items():
+        if names:
+            yield f"It must have no operation {kind}. It has {len(names)}, the first is {names[0]!r}."
+
+
+def reachable(graph, outputs):
+    """Returns the nodes that tensors are computed by, those of the functions they call too, and these functions."""
+    library = {function.signature.name: function for function in graph.library.function}
+    nodes = ancestors(graph, outputs)
+    functions = {}
+    for node in nodes:  # It grows meanwhile.
+        for name in called(node):
+            if name in library and name not in functions:
+                functions[name] = library[name]
+                nodes.extend(library[name].node_def)
+    return nodes, list(functions.values())
+
+
+def ancestors(graph, outputs):
+    """Returns the nodes of the graph itself that tensors depend on."""
+    nodes = {node.name: node for node in graph.node}
+    found = {}
+    pending = list(outputs)
+    while pending:
+        # "name", "name:index", or "^name" for what must only have run.
+        name = pending.pop().removeprefix("^").partition(":")[0]
+        if name not in found:
+            found[name] = nodes[name]
+            pending.extend(nodes[name].input)
+    return list(found.values())
+
+
+def called(node):
+    """Yields the names of functions that a node calls or hands on. Its operation may be the name of one."""
+    yield node.op
+    for value in node.attr.values():
+        yield value.func.name
+        yield from (function.name for function in value.list.func)
+
+
+def value_problems(folder, images, probabilities, tolerance):
+    """Yields a line for each way in which a SavedModel does not serve what the model computes.
+
+    Args:
+        folder: Path.
+        images: Float32 array of shape `(batch, height, width, channels)`.
+        probabilities: Array of shape `(batch, classes)`, those of the model.
+        tolerance: Float.
+    """
+    serve = tf.saved_model.load(folder).signatures[SIGNATURE]
+    for who, count in (("The images", len(images)), ("The first image alone", 1)):
+        served = {key: value.numpy() for key, value in serve(image=tf.constant(images[:count])).items()}
+        difference = abs(served["probabilities"] - probabilities[:count]).max() / probabilities[:count].max()
+        if not difference <= tolerance:  # So that NaN is one.
+            yield (
+                f"{who} must get the probabilities of the model. "
+                f"They differ by {difference:.1e} of the largest, more than {tolerance:.0e}."
+            )
+        if (served["class_id"] != served["probabilities"].argmax(axis=-1)).any():
+            yield f"{who} must get the class of the largest probability as `class_id`."
+
+
+def main(folder, examples):
+    """Prints what was found and returns the exit status."""
+    # Graph optimizations round differently: in bfloat16 by up to 6e-2 of the largest probability (ResNet-20).
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    with np.load(examples) as file:
+        images, probabilities, tolerance = file["images"], file["probabilities"], file["tolerance"]
+    found = list(problems(folder, images, probabilities, tolerance))
+    right = (
+        f"{len(images)} images get the probabilities of the model, up to {tolerance:.0e} of the largest, without Keras."
+    )
+    print("\n".join(found or [right]))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""What an architecture is trained with unless told otherwise.
+
+Schedule, momentum and weight decay are the published ones; data set, batch size,
+number of epochs and learning rate are for a machine without accelerators. These
+are starting points, not the published experiments.
+"""
+
+from keras_norms.recipes import recipe
+
+# Caffe's solvers of ducha-aiki/caffenet-benchmark: a rate of 0.01 at 256 images, three drops in 320,000 steps.
+CAFFENET128 = recipe.Recipe(
+    "caffenet128", learning_rate=0.01, schedule="step", drops=(0.3125, 0.625, 0.9375), weight_decay=5e-4
+)
+GOOGLENET128 = recipe.Recipe("googlenet128", learning_rate=0.02, schedule="linear", weight_decay=2e-4)
+
+# gcr/torch-residual-networks: 0.1 at 128 images, drops after 80 and 120 of 200 epochs.
+RESNET20 = recipe.Recipe("resnet20", batch_size=128, learning_rate=0.1, schedule="step", drops=(0.4, 0.6))
+
+BASELINES = {
+    "caffenet128": CAFFENET128,
+    "googlenet128": GOOGLENET128,
+    "resnet20": RESNET20,
+    "resnet32": RESNET20.but(arch="resnet32"),
+    "resnet44": RESNET20.but(arch="resnet44"),
+    "resnet56": RESNET20.but(arch="resnet56"),
+    "resnet110": RESNET20.but(arch="resnet110"),
+}

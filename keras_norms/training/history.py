@@ -1,0 +1,55 @@
+"""The history of a run: one row an epoch, as CSV and as a picture."""
+
+import csv
+import os
+
+import keras
+
+
+def read(path):
+    """Returns the rows of a history, each a dict of floats."""
+    with open(path, newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def forget(path, first_epoch):
+    """Removes the rows from an epoch on, which are about to be written again."""
+    if not path.exists():
+        return
+    header, *rows = path.read_text().splitlines(keepends=True)
+    kept = [row for row in rows if int(row.partition(",")[0]) < first_epoch]
+    _replace(path, lambda temporary: temporary.write_text(header + "".join(kept)))
+
+
+class Curves(keras.callbacks.Callback):
+    """Draws the history after each epoch: loss and accuracy, of training and test.
+
+    Args:
+        history: Path of the CSV file to read.
+        picture: Path of the PNG file to write.
+    """
+
+    def __init__(self, history, picture):
+        super().__init__()
+        self._history, self._picture = history, picture
+
+    def on_epoch_end(self, epoch, logs=None):
+        import matplotlib.figure  # slow to import; figures made so need no display
+
+        rows = read(self._history)
+        epochs = [row["epoch"] + 1 for row in rows]
+        figure = matplotlib.figure.Figure(figsize=(9, 3.5), layout="constrained")
+        for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+            for name, style, label in ((quantity, "o--", "training"), (f"val_{quantity}", "o-", "test")):
+                axes.plot(epochs, [row[name] for row in rows], style, markersize=3, label=label)
+            axes.set(xlabel="epoch", ylabel=quantity)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        _replace(self._picture, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
+
+
+def _replace(path, write):
+    """Writes a file that is complete or as it was before."""
+    temporary = path.with_suffix(".tmp")
+    write(temporary)
+    os.replace(temporary, path)

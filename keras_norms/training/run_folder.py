@@ -1,0 +1,95 @@
+"""The folder of a run: what it is a run of, how it went, and what it left.
+
+    config.json    the settings, and the versions, commit and devices it ran with
+    history.csv    one row an epoch
+    curves.png     the same as a picture
+    tensorboard/   the same for TensorBoard
+    checkpoints/   the state to go on from
+    result.json    the end, once there is one
+"""
+
+import datetime
+import json
+import os
+import pathlib
+import platform
+import subprocess
+
+import keras
+import tensorflow as tf
+
+from keras_norms import version
+
+CONFIG, RESULT = "config.json", "result.json"
+
+
+def claim(folder, settings, devices):
+    """Makes the folder that of a run with these settings, or checks that it is.
+
+    Args:
+        folder: Path.
+        settings: Dict of what decides the result, as JSON.
+        devices: List of strings.
+
+    Raises:
+        ValueError: It is the folder of a run with other settings, or no run's.
+        OSError: It cannot be written.
+    """
+    path = folder / CONFIG
+    if path.exists():
+        _check_same(folder, json.loads(path.read_text())["settings"], settings)
+    elif folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"`workdir` must be empty, new, or the folder of a run. Received: {folder}, which holds others' files.")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path, {"settings": settings, "environment": environment(devices)})
+
+
+def result(folder):
+    """Returns what the run has resulted in, or None if it has not ended."""
+    path = folder / RESULT
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write(path, content):
+    """Writes JSON to a file that is complete or not there."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def environment(devices):
+    """Returns what a result depends on beside its settings: versions, commit, machine."""
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "keras_norms": version.__version__,
+        "commit": _commit(),
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+        "cores": os.cpu_count(),
+        "devices": devices,
+        "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
+    }
+
+
+def _commit():
+    """Returns the commit of the code, marked if it has been changed since; None outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        here = pathlib.Path(__file__).parent
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _check_same(folder, before, now):
+    now = json.loads(json.dumps(now))
+    keys = sorted(before.keys() | now.keys())
+    differences = [f"{key}={before.get(key)!r}, now {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)]
+    if differences:
+        raise ValueError(
+            f"The folder {folder} holds a run with other settings ({'; '.join(differences)}). "
+            "Give this run a folder of its own with --workdir, or remove that one."
+        )

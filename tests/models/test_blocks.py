@@ -1,0 +1,188 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from keras_norms.layers import batch_norm, batch_norm_placement
+from keras_norms.models import blocks
+
+HE = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+BASELINE = blocks.Blocks(HE, momentum=0.8, keeps_bias=False)
+NORMALIZED = ["batch_norm_before", "batch_norm_after"]
+
+
+def model_of(network, shape=(6, 6, 4)):
+    inputs = keras.Input(shape)
+    return keras.Model(inputs, network(inputs))
+
+
+def names(model):
+    return [layer.name for layer in model.layers[1:]]
+
+
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [
+        ("none", ["conv", "conv_activation"]),
+        ("batch_norm_before", ["conv", "conv_batch_norm"]),
+        ("batch_norm_after", ["conv", "conv_batch_norm"]),
+    ],
+)
+def test_layers_are_named_after_the_linear_one(normalization, expected):
+    variant = dataclasses.replace(BASELINE, normalization=normalization)
+    assert names(model_of(lambda x: variant.convolution(x, 8, 3, name="conv"))) == expected
+    assert names(model_of(lambda x: variant.dense(x, 8, name="conv"), (4,))) == expected
+
+
+@pytest.mark.parametrize(
+    ("normalization", "place"),
+    [
+        ("batch_norm_before", batch_norm_placement.BatchNormBefore),
+        ("batch_norm_after", batch_norm_placement.BatchNormAfter),
+    ],
+)
+def test_activation_is_normalized_at_its_place(normalization, place):
+    variant = dataclasses.replace(BASELINE, normalization=normalization, activation="elu")
+    layer = model_of(lambda x: variant.convolution(x, 8, 3, name="conv")).get_layer("conv_batch_norm")
+    assert type(layer) is place
+    assert layer.activation.activation is keras.activations.elu
+
+
+@pytest.mark.parametrize("normalization", NORMALIZED)
+@pytest.mark.parametrize("unactivated", ["by the network", "by the layer"])
+def test_without_activation_only_the_normalization_follows(normalization, unactivated):
+    variant = dataclasses.replace(BASELINE, normalization=normalization)
+    if unactivated == "by the network":
+        variant = dataclasses.replace(variant, activation=None)
+    activate = unactivated == "by the network"
+    model = model_of(lambda x: variant.convolution(x, 8, 3, name="conv", activate=activate))
+    assert type(model.get_layer("conv_batch_norm")) is batch_norm.BatchNorm
+
+
+def test_nothing_follows_without_normalization_and_activation():
+    assert names(model_of(lambda x: BASELINE.convolution(x, 8, 3, name="conv", activate=False))) == ["conv"]
+    linear = dataclasses.replace(BASELINE, activation=None)
+    assert names(model_of(lambda x: linear.dense(x, 8, name="fc"), (4,))) == ["fc"]
+    inputs = keras.Input((4,))
+    assert linear.activated(inputs, name="alone") is inputs
+
+
+@pytest.mark.parametrize("normalization", NORMALIZED)
+@pytest.mark.parametrize("use_scale", [False, True])
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_settings_reach_the_normalization(normalization, use_scale, use_bias):
+    variant = dataclasses.replace(BASELINE, normalization=normalization, use_scale=use_scale, use_bias=use_bias)
+    for activate in (False, True):
+        model = model_of(lambda x, on=activate: variant.convolution(x, 8, 3, name="conv", activate=on))
+        layer = model.get_layer("conv_batch_norm")
+        assert (layer.use_scale, layer.use_bias, layer.momentum, layer.axis) == (use_scale, use_bias, 0.8, -1)
+
+
+@pytest.mark.parametrize("normalization", blocks.NORMALIZATIONS)
+@pytest.mark.parametrize("activation", [None, "tanh"])
+def test_a_bias_is_left_out_where_it_changes_nothing(normalization, activation, hostile):
+    """With all biases kept, the one of a convolution must change the output in training exactly where it would be
+    there without that."""
+    keeping = dataclasses.replace(BASELINE, keeps_bias=True, normalization=normalization, activation=activation)
+    model = model_of(lambda x: keeping.convolution(x, 8, 3, name="conv"))
+    x = hostile((4, 6, 6, 4)) / 50
+    without = keras.ops.convert_to_numpy(model(x, training=True))
+    model.get_layer("conv").bias.assign(np.linspace(0.2, 0.9, 8))
+    changed = not np.allclose(keras.ops.convert_to_numpy(model(x, training=True)), without, atol=1e-3)
+
+    sparing = dataclasses.replace(keeping, keeps_bias=False)
+    for apply in (lambda x: sparing.convolution(x, 8, 3, name="linear"), lambda x: sparing.dense(x, 8, name="linear")):
+        assert model_of(apply).get_layer("linear").use_bias is changed
+
+
+def test_an_unactivated_convolution_keeps_no_bias_before_a_norm():
+    variant = dataclasses.replace(BASELINE, normalization="batch_norm_after")
+    model = model_of(lambda x: variant.convolution(x, 8, 3, name="conv", activate=False))
+    assert not model.get_layer("conv").use_bias
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+def test_padded_kernels_are_centred_on_every_stride_from_the_first_pixel(kernel_size, strides, hostile):
+    x = hostile((2, 9, 8, 4))
+    linear = dataclasses.replace(BASELINE, activation=None)
+    model = model_of(lambda x: linear.convolution(x, 4, kernel_size, strides=strides, name="conv"), x.shape[1:])
+    kernel = np.zeros((kernel_size, kernel_size, 4, 4), "float32")
+    kernel[kernel_size // 2, kernel_size // 2] = np.diag([1, 2, 4, 8])
+    model.get_layer("conv").set_weights([kernel, np.zeros(4)])
+    # Powers of two and zeros: exact.
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x[:, ::strides, ::strides] * [1, 2, 4, 8])
+
+
+def test_unpadded_kernels_begin_at_the_first_pixel(hostile):
+    x = hostile((2, 9, 8, 4))
+    linear = dataclasses.replace(BASELINE, activation=None)
+    model = model_of(lambda x: linear.convolution(x, 4, 3, strides=2, padded=False, name="conv"), x.shape[1:])
+    kernel = np.zeros((3, 3, 4, 4), "float32")
+    kernel[0, 0] = np.eye(4)
+    model.get_layer("conv").set_weights([kernel, np.zeros(4)])
+    np.testing.assert_array_equal(model.predict(x, verbose=0), x[:, :-2:2, :-2:2])
+
+
+def test_channels_are_last_whatever_keras_is_set_to():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = model_of(lambda x: BASELINE.convolution(x, 8, 3, strides=2, groups=2, name="conv"), (6, 4, 4))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert model.output_shape == (None, 3, 2, 8)
+
+
+def test_each_layer_draws_its_own_kernel():
+    def network(x):
+        x = BASELINE.convolution(x, 4, 3, name="conv1")
+        return BASELINE.convolution(x, 4, 3, name="conv2")
+
+    model = model_of(network)
+    one, other = (keras.ops.convert_to_numpy(model.get_layer(name).kernel) for name in ("conv1", "conv2"))
+    assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 5 / np.sqrt(one.size)
+
+
+def test_classifier_is_plain():
+    variant = dataclasses.replace(BASELINE, normalization="batch_norm_before")
+    model = model_of(lambda x: variant.classifier(x, 7, name="classifier"), (4,))
+    layer = model.get_layer("classifier")
+    assert names(model) == ["classifier"]
+    assert (layer.units, layer.use_bias, layer.activation) == (7, True, keras.activations.linear)
+
+
+def test_dropout_of_rate_0_is_nothing():
+    x = keras.Input((4,))
+    assert blocks.dropout(x, 0.0, name="dropout") is x
+    assert model_of(lambda x: blocks.dropout(x, 0.3, name="dropout"), (4,)).get_layer("dropout").rate == 0.3
+
+
+def test_a_new_normalization_is_one_row(monkeypatch):
+    """Say, one that puts its own layer in place of the linear ones and another activation behind."""
+
+    class Halved(keras.layers.Wrapper):
+        def call(self, inputs):
+            return self.layer(inputs) / 2
+
+    row = blocks.Normalization(
+        linear=lambda layer: Halved(layer, name=f"{layer.name}_halved"),
+        after=lambda blocks, activation, name: keras.layers.ReLU(threshold=0.5, name=f"{name}_threshold"),
+        cancels_bias=lambda activation: False,
+    )
+    monkeypatch.setitem(blocks.NORMALIZATIONS, "halved", row)
+    variant = dataclasses.replace(BASELINE, normalization="halved")
+
+    def network(x):
+        x = variant.convolution(x, 8, 3, name="conv")
+        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+        return variant.classifier(variant.dense(x, 8, name="fc"), 3, name="classifier")
+
+    expected = ["conv_halved", "conv_threshold", "pool", "fc_halved", "fc_threshold", "classifier"]
+    assert names(model_of(network)) == expected
+
+
+def test_refuses_an_unknown_normalization():
+    with pytest.raises(ValueError, match=r"`normalization` must be one of \['none', 'batch_norm_before',") as error:
+        dataclasses.replace(BASELINE, normalization="foo")
+    assert str(error.value).endswith("Received: normalization='foo'.")
