@@ -8,6 +8,7 @@ Without --dataset it draws its images, the set `shapes`. What is not given is th
 goes on where it was interrupted. The SavedModel is checked in a fresh process before it is moved into place.
 """
 
+import os
 import sys
 
 import environment  # first: it sets what TensorFlow reads at its import
@@ -15,6 +16,7 @@ import options
 from absl import app, flags
 
 from keras_norms import export, training
+from keras_norms.data import pipeline
 
 flags.adopt_module_key_flags(options)
 
@@ -22,21 +24,34 @@ flags.adopt_module_key_flags(options)
 def main(_):
     try:
         settings = options.settings()
-        export_dir, name = flags.FLAGS.export_dir, flags.FLAGS.export_name or settings.recipe.arch
-        export.check_folder(export_dir, name)
+        folder, name = flags.FLAGS.export_dir, flags.FLAGS.export_name or settings.recipe.arch
+        export.check_folder(folder, name)
         run = training.Run(settings)
     except (ValueError, OSError) as error:
         sys.exit(f"train.py: {error}")
-    print(f"{environment.onednn()}\n{run}", flush=True)
+    print(f"{run}\n{environment.onednn()}", flush=True)
     try:
         outcome = run.train()
-        version = outcome.saved_model or run.exported(outcome, export_dir, name)
+        version = exported(run, outcome, folder, name)
     except KeyboardInterrupt as interrupt:
-        sys.exit(f"train.py: {interrupt}")
+        print(f"train.py: {str(interrupt) or 'Interrupted.'}")
+        sys.exit(130)
     except (FloatingPointError, RuntimeError) as error:
         sys.exit(f"train.py: {error}")
     print(f"Test accuracy {outcome.result['test_accuracy']:.4f}. SavedModel: {version}\n")
     print(export.query_example(version))
+
+
+def exported(run, outcome, folder, name):
+    """Returns the SavedModel of the run: the one it has, or a new one."""
+    saved = outcome.result.get("saved_model")
+    if saved and os.path.isdir(saved):
+        return saved
+    pixels = pipeline.example_pixels(outcome.dataset, outcome.prepare.size)
+    origin = {**outcome.result, "settings": run.settings.deciding()}
+    version = export.export(outcome.model, folder, name, outcome.dataset.class_names, outcome.prepare, pixels, origin)
+    run.record(saved_model=str(version))
+    return version
 
 
 if __name__ == "__main__":

@@ -5,7 +5,15 @@ The layers stand here; `keras_norms.models` builds networks of them. `keras_norm
 """
 
 from keras_norms import layers, models
-from keras_norms.layers import BatchNorm, BatchNormAfter, BatchNormBefore, Bias, Scale
+from keras_norms.layers import (
+    BatchNorm,
+    BatchNormAfter,
+    BatchNormBefore,
+    Bias,
+    GroupedConv2D,
+    LocalResponseNorm,
+    Scale,
+)
 from keras_norms.version import __version__
 
 __all__ = [
@@ -13,6 +21,8 @@ __all__ = [
     "BatchNormAfter",
     "BatchNormBefore",
     "Bias",
+    "GroupedConv2D",
+    "LocalResponseNorm",
     "Scale",
     "__version__",
     "layers",

@@ -1,4 +1,4 @@
-"""Data sets by name: the embedded `shapes`, and every image classification set that TensorFlow Datasets has prepared."""
+"""Data sets by name: the embedded `shapes`, and the image classification sets of TensorFlow Datasets."""
 
 import dataclasses
 
@@ -104,7 +104,14 @@ def _prepared(name, data_dir):
     counts = {split: builder.info.splits[split].num_examples for split in ("train", test_split)}
     train, test = (_read(builder, split, image_shape, count) for split, count in counts.items())
     return Dataset(
-        builder.name, tuple(class_names), tuple(image_shape), train, test, counts["train"], counts[test_split], test_split
+        builder.name,
+        tuple(class_names),
+        tuple(image_shape),
+        train,
+        test,
+        counts["train"],
+        counts[test_split],
+        test_split,
     )
 
 
@@ -130,14 +137,15 @@ def _test_split(name, splits):
         if split in splits and "train" in splits:
             return split
     raise ValueError(
-        f"`dataset` must have the splits `train` and one of {wanted}. "
-        f"Received: dataset={name!r} with {sorted(splits)}."
+        f"`dataset` must have the splits `train` and one of {wanted}. Received: dataset={name!r} with {sorted(splits)}."
     )
 
 
 def _not_found(tfds, name, data_dir, reason):
     folder = data_dir or tfds.core.constants.DATA_DIR
-    prepare = f"import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={str(folder)!r}).download_and_prepare()"
+    prepare = (
+        f"import tensorflow_datasets as tfds; tfds.builder({name!r}, data_dir={str(folder)!r}).download_and_prepare()"
+    )
     return (
         f"The data set {name!r} was not found: {reason}. Looked in: {folder}. "
         f'Prepare it with: python -c "{prepare}" ; or name the folder where it is with --data_dir; '

@@ -119,6 +119,17 @@ def test_batches(dataset, prepare, batch_size):
     return _rebatched(views, together, batch_size).map(filled, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
+def example_pixels(dataset, size, count=16):
+    """Returns the first test images as the network is shown them, but as pixels from 0 to 255.
+
+    Returns:
+        Array of shape `(count, size, size, channels)`, float32.
+    """
+    pixels = Preprocessing(size, (0.0,), (1.0,))
+    images, _, weights = next(iter(test_batches(dataset, pixels, count)))
+    return images.numpy()[weights.numpy() > 0]
+
+
 def steps_per_epoch(dataset, batch_size):
     """Returns how many full batches the training images make.
 

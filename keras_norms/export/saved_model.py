@@ -93,8 +93,8 @@ def _check_class_names(class_names, classes):
 def _check_images(images):
     if images.ndim != 4 or len(images) < 2:
         raise ValueError(
-            "`images` must be of shape `(batch, height, width, channels)`, and at least two, to see that one alone gives "
-            f"what it gives beside others. Received: shape={images.shape}."
+            "`images` must be of shape `(batch, height, width, channels)`, and at least two, to see that one alone "
+            f"gives what it gives beside others. Received: shape={images.shape}."
         )
 
 
@@ -102,7 +102,7 @@ def _write(classifier, preprocess, image_shape, class_names, version):
     # Not keras.export.ExportArchive (Keras 3.15): it takes no assets, and writes the variables of a model made for
     # several replicas twice.
     archive = tf.Module()
-    archive.weights = [weight.value for weight in classifier.weights]
+    archive.state = [variable.value for variable in classifier.variables]
     class_names_file = version.with_name(CLASS_NAMES)
     class_names_file.write_text("".join(f"{class_name}\n" for class_name in class_names), encoding="utf-8")
     archive.class_names = tf.saved_model.Asset(class_names_file)

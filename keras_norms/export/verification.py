@@ -22,21 +22,6 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 SIGNATURE = "serving_default"
 RANDOM = re.compile("Random|Rng|TruncatedNormal|StandardNormal|StatefulUniform|Multinomial|Dropout|SampleDistorted")
-NOT_WANTED = {"keras", "keras_norms"}
-
-
-def problems(folder, images, probabilities, tolerance):
-    """Yields a line for each reason not to serve a SavedModel. For the arguments see `value_problems`."""
-    yield from graph_problems(*inference_graph(folder))
-    try:
-        yield from value_problems(folder, images, probabilities, tolerance)
-    except Exception as error:  # Whatever TensorFlow raises: the SavedModel does not work.
-        reason = str(error).partition("\n")[0]
-        yield f"It must load and run. {type(error).__name__}: {reason}"
-    # By the packages of what is loaded, for a module that was refused stands as None.
-    packages = {name.partition(".")[0] for name, module in sys.modules.items() if module}
-    for package in sorted(NOT_WANTED & packages):
-        yield f"It must be loaded and run without {package}, which was imported."
 
 
 def inference_graph(folder):
@@ -105,8 +90,7 @@ def ancestors(graph, outputs):
 
 
 def called(node):
-    """Yields the names of functions that a node calls or hands on. Its operation may be the name of one."""
-    yield node.op
+    """Yields the names of the functions that a node calls or hands on, and empty ones for its other attributes."""
     for value in node.attr.values():
         yield value.func.name
         yield from (function.name for function in value.list.func)
@@ -121,17 +105,36 @@ def value_problems(folder, images, probabilities, tolerance):
         probabilities: Array of shape `(batch, classes)`, those of the model.
         tolerance: Float.
     """
-    serve = tf.saved_model.load(folder).signatures[SIGNATURE]
-    for who, count in (("The images", len(images)), ("The first image alone", 1)):
-        served = {key: value.numpy() for key, value in serve(image=tf.constant(images[:count])).items()}
-        difference = abs(served["probabilities"] - probabilities[:count]).max() / probabilities[:count].max()
-        if not difference <= tolerance:  # So that NaN is one.
-            yield (
-                f"{who} must get the probabilities of the model. "
-                f"They differ by {difference:.1e} of the largest, more than {tolerance:.0e}."
-            )
-        if (served["class_id"] != served["probabilities"].argmax(axis=-1)).any():
-            yield f"{who} must get the class of the largest probability as `class_id`."
+    try:
+        serve = tf.saved_model.load(folder).signatures[SIGNATURE]
+        together, alone = (serve(image=tf.constant(batch)) for batch in (images, images[:1]))
+    except Exception as error:  # Whatever TensorFlow raises: the SavedModel does not work.
+        reason = str(error).partition("\n")[0]
+        yield f"It must load and run. {type(error).__name__}: {reason}"
+        return
+    yield from differences("The images", together, probabilities, tolerance)
+    yield from differences("The first image alone", alone, probabilities[:1], tolerance)
+
+
+def differences(who, served, probabilities, tolerance):
+    """Yields a line for each output that is wrong."""
+    served = {key: value.numpy() for key, value in served.items()}
+    difference = abs(served["probabilities"] - probabilities).max() / probabilities.max()
+    if not difference <= tolerance:  # So that NaN is one.
+        yield (
+            f"{who} must get the probabilities of the model. "
+            f"They differ by {difference:.1e} of the largest, more than {tolerance:.0e}."
+        )
+    if (served["class_id"] != served["probabilities"].argmax(axis=-1)).any():
+        yield f"{who} must get the class of the largest probability as `class_id`."
+
+
+def import_problems():
+    """Yields a line for each package without which a SavedModel must be loaded and run, but was not."""
+    # By what is loaded of it, for a package that was refused stands there as None.
+    packages = {name.partition(".")[0] for name, module in sys.modules.items() if module}
+    for package in sorted({"keras", "keras_norms"} & packages):
+        yield f"It must be loaded and run without {package}, which was imported."
 
 
 def main(folder, examples):
@@ -140,7 +143,11 @@ def main(folder, examples):
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     with np.load(examples) as file:
         images, probabilities, tolerance = file["images"], file["probabilities"], file["tolerance"]
-    found = list(problems(folder, images, probabilities, tolerance))
+    found = [
+        *graph_problems(*inference_graph(folder)),
+        *value_problems(folder, images, probabilities, tolerance),
+        *import_problems(),
+    ]
     right = (
         f"{len(images)} images get the probabilities of the model, up to {tolerance:.0e} of the largest, without Keras."
     )

@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-from keras_norms.layers import batch_norm, batch_norm_placement
-from keras_norms.models import activations, grouped_convolution
+from keras_norms.layers import batch_norm, batch_norm_placement, grouped_convolution
+from keras_norms.models import activations
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from keras_norms.ops import axes, replicas
+from keras_norms.ops import axes, precision, replicas
 
 
 class Moments(NamedTuple):
@@ -53,7 +53,7 @@ def moments(x, axis=-1, mask=None):
         axis: Integer, the channel axis.
         mask: None or Boolean tensor, see `axes.along_mask`. What it leaves out does not count, not even as NaN.
     """
-    x = _computable(x)
+    x = precision.wide(x)
     reduced = axes.others(len(x.shape), axis)
     if mask is None:
         count = ops.cast(math.prod(ops.shape(x)[i] for i in reduced), x.dtype)
@@ -125,7 +125,7 @@ def normalized(x, mean, variance, scale=None, bias=None, axis=-1, epsilon=1e-5, 
     if kernel and residual is None:
         return kernel.normalized(x, mean, variance, scale, bias, epsilon)
     dtype = x.dtype
-    x = _computable(x)
+    x = precision.wide(x)
     factor = ops.rsqrt(variance + epsilon)
     factor = factor if scale is None else factor * scale
     # Not x * factor + (bias - mean * factor), which cancels when the mean is large.
@@ -159,11 +159,6 @@ def batch_normalized(x, scale=None, bias=None, axis=-1, epsilon=1e-5, mask=None,
     batch = moments(x, axis, mask)
     batch = synchronized(batch) if synchronize else batch
     return normalized(x, batch.mean, batch.variance, scale, bias, axis, epsilon, batch.residual), batch
-
-
-def _computable(x):
-    x = ops.convert_to_tensor(x)
-    return x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
 
 
 def _fused_kernel(x, axis):

@@ -8,10 +8,9 @@ and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
 size are Caffe's and PyTorch's; the paper and TensorFlow have alpha undivided.
 """
 
-import keras
 from keras import ops
 
-from keras_norms.ops import axes
+from keras_norms.ops import axes, precision
 
 
 def normalized(x, size, alpha, beta, k, axis=-1):
@@ -28,7 +27,7 @@ def normalized(x, size, alpha, beta, k, axis=-1):
         axis: Integer, the channel axis. Its length must be known.
     """
     x = ops.convert_to_tensor(x)
-    wide = x if keras.backend.standardize_dtype(x.dtype) == "float64" else ops.cast(x, "float32")
+    wide = precision.wide(x)
     mean_square = _windowed_sum(ops.square(wide), size, axis) / size
     return ops.cast(wide * ops.power(k + alpha * mean_square, -beta), x.dtype)
 

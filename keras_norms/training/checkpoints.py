@@ -6,12 +6,18 @@ _KEPT = 2
 
 
 class Position(tf.Module):
-    """Where a run is: the steps made, and the sums of the epoch so far."""
+    """Where a run is: the steps made, the epochs ended, and the sums of the epoch so far."""
 
     def __init__(self):
         super().__init__()
         self.step = tf.Variable(0, dtype=tf.int64, name="step")
+        self.epoch = tf.Variable(0, dtype=tf.int64, name="epoch")
         self.sums = tf.Variable(tf.zeros(3), name="sums")
+
+    def end_epoch(self):
+        """Moves on to the next epoch."""
+        self.epoch.assign_add(1)
+        self.sums.assign(tf.zeros(3))
 
 
 class Checkpoints:

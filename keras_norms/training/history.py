@@ -16,9 +16,9 @@ def forget(path, first_epoch):
     """Removes the rows from an epoch on, which are about to be written again."""
     if not path.exists():
         return
-    header, *rows = path.read_text().splitlines(keepends=True)
-    kept = [row for row in rows if int(row.partition(",")[0]) < first_epoch]
-    _replace(path, lambda temporary: temporary.write_text(header + "".join(kept)))
+    rows = path.read_text().splitlines(keepends=True)
+    kept = [row for row in rows[1:] if int(row.partition(",")[0]) < first_epoch]
+    _replace(path, lambda temporary: temporary.write_text("".join(rows[:1] + kept)))
 
 
 class Curves(keras.callbacks.Callback):

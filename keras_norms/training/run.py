@@ -55,8 +55,8 @@ class Settings:
         }
 
 
-class Interrupted(Exception):
-    """The run was interrupted from the keyboard. Its state is saved."""
+class Interrupted(KeyboardInterrupt):
+    """The run was interrupted from the keyboard. Its state is saved; the message says how to go on."""
 
 
 class Outcome(NamedTuple):
@@ -93,7 +93,14 @@ class Run:
         recipe = settings.recipe
         self.settings = settings
         self.strategy = devices.strategy(settings.replicas)
-        self.compiled = settings.xla == "on" or (settings.xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
+        self.compiled = settings.xla == "on" or (
+            settings.xla == "auto" and bool(tf.config.list_physical_devices("GPU"))
+        )
+        if self.compiled and recipe.synchronized:
+            raise ValueError(
+                "Synchronized batch norm exchanges statistics inside the network, which a program that XLA compiles "
+                "for one replica cannot do: use --xla=off or --nosynchronized. Received: xla on, synchronized=True."
+            )
         architecture = models.ARCHITECTURES[recipe.arch]
         self._loss_weights = architecture.loss_weights
         size = recipe.image_size or architecture.input_shape[0]
@@ -106,7 +113,6 @@ class Run:
             self._optimizer = _optimizer(recipe, settings.precision, self._total_steps)
             self._optimizer.build(self.model.trainable_variables)
             self.model.optimizer = self._optimizer  # where Keras' callbacks look for it
-        steps.check_synchronization(self.model, self.compiled)
         self.prepare = pipeline.preprocessing(self.dataset, size)
         self._position = checkpoints.Position()
         run_folder.claim(settings.folder, settings.deciding(), list(self.strategy.extended.worker_devices))
@@ -119,14 +125,14 @@ class Run:
 
         Args:
             callbacks: Sequence of further Keras callbacks. Their logs are `loss` and `accuracy`, the means so far in
-                this epoch, and at its end also `val_loss` and `val_accuracy` of the test images, `learning_rate`, `step`,
-                `seconds` and `images_per_second`. Losses are those of the main output, without weight decay.
+                this epoch, and at its end also `val_loss` and `val_accuracy` of the test images, `learning_rate`,
+                `step`, `seconds` and `images_per_second`. Losses are those of the main output, without weight decay.
 
         Returns:
             `Outcome`.
 
         Raises:
-            Interrupted: From the keyboard, or `stop_training` of a callback; the same run goes on from there.
+            Interrupted: From the keyboard; the state is saved, and the same run goes on from there.
             FloatingPointError: The loss is no number any more; the last checkpoint is kept.
         """
         folder = self.settings.folder
@@ -138,6 +144,22 @@ class Run:
         plain.set_weights(self.model.get_weights())
         return Outcome(plain, self.prepare, self.dataset, run_folder.result(folder))
 
+    def record(self, **entries):
+        """Adds entries to the result of the run."""
+        path = self.settings.folder / run_folder.RESULT
+        run_folder.write(path, {**run_folder.result(self.settings.folder), **entries})
+
+    def __str__(self):
+        recipe, dataset, shape = self.settings.recipe, self.dataset, self.model.input_shape[1:]
+        return (
+            f"{recipe.arch}, {recipe.normalization}, {_parameters(self.model):,} trainable parameters, "
+            f"images of {'x'.join(map(str, shape))}\n"
+            f"{recipe.dataset}: {dataset.train_examples:,} training and {dataset.test_examples:,} test images\n"
+            f"{self._total_steps:,} steps of {recipe.batch_size} images, {self.settings.precision}, "
+            f"{self.strategy.num_replicas_in_sync} replica(s), XLA {'on' if self.compiled else 'off'}\n"
+            f"Run folder: {self.settings.folder}"
+        )
+
     def _train_from(self, first_step, callbacks):
         recipe, folder = self.settings.recipe, self.settings.folder
         batches = pipeline.training_batches(
@@ -145,10 +167,17 @@ class Run:
         )
         batches = iter(self.strategy.experimental_distribute_dataset(batches))
         step = steps.training_step(
-            self.model, self._optimizer, self.strategy, recipe, self._loss_weights, self.compiled, self._position, batches
+            self.model,
+            self._optimizer,
+            self.strategy,
+            recipe,
+            self._loss_weights,
+            self.compiled,
+            self._position,
+            batches,
         )
         epochs = math.ceil(self._total_steps / self._epoch_steps)
-        first_epoch = first_step // self._epoch_steps
+        first_epoch = int(self._position.epoch)
         history.forget(folder / "history.csv", first_epoch)
         observers = keras.callbacks.CallbackList(
             [
@@ -168,7 +197,7 @@ class Run:
             for epoch in range(first_epoch, epochs):
                 self._train_epoch(epoch, step, batches, observers)
                 if self.model.stop_training:
-                    raise KeyboardInterrupt
+                    break
         except KeyboardInterrupt as interrupt:
             self._checkpoints.save()
             raise Interrupted(
@@ -188,8 +217,8 @@ class Run:
             logs = _means(step(batch), "")
             if not math.isfinite(logs["loss"]):
                 raise FloatingPointError(
-                    f"The loss is {logs['loss']} after step {number + 1}. Try a lower --learning_rate in a new --workdir. "
-                    f"The state before this epoch is kept in {self.settings.folder}."
+                    f"The loss is {logs['loss']} after step {number + 1}. Try a lower --learning_rate in a new "
+                    f"--workdir. The state before this epoch is kept in {self.settings.folder}."
                 )
             observers.on_train_batch_end(number - epoch * self._epoch_steps, logs)
         seconds = time.perf_counter() - started
@@ -202,7 +231,7 @@ class Run:
             "images_per_second": (last - first) * self.settings.recipe.batch_size / seconds if seconds else 0.0,
         }
         observers.on_epoch_end(epoch, logs)
-        self._position.sums.assign(tf.zeros(3))
+        self._position.end_epoch()
         self._checkpoints.save()
 
     @functools.cached_property
@@ -227,9 +256,9 @@ class Run:
             "test_split": self.dataset.test_split,
             "test_examples": self.dataset.test_examples,
             "epochs": len(rows),
-            "steps": self._total_steps,
+            "steps": int(last["step"]),
             "seconds": sum(row["seconds"] for row in rows),
-            "trainable_parameters": sum(math.prod(v.shape) for v in self.model.trainable_variables),
+            "trainable_parameters": _parameters(self.model),
         }
 
     def _build(self, size, precision):
@@ -264,6 +293,10 @@ def _check(settings):
 def _optimizer(recipe, precision, total_steps):
     optimizer = keras.optimizers.SGD(schedules.schedule(recipe, total_steps), momentum=recipe.momentum)
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def _parameters(model):
+    return sum(math.prod(variable.shape) for variable in model.trainable_variables)
 
 
 def _means(sums, prefix):

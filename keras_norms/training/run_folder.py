@@ -1,11 +1,11 @@
 """The folder of a run: what it is a run of, how it went, and what it left.
 
-    config.json    the settings, and the versions, commit and devices it ran with
-    history.csv    one row an epoch
-    curves.png     the same as a picture
-    tensorboard/   the same for TensorBoard
-    checkpoints/   the state to go on from
-    result.json    the end, once there is one
+config.json    the settings, and the versions, commit and devices it ran with
+history.csv    one row an epoch
+curves.png     the same as a picture
+tensorboard/   the same for TensorBoard
+checkpoints/   the state to go on from
+result.json    the end, once there is one
 """
 
 import datetime
@@ -39,7 +39,9 @@ def claim(folder, settings, devices):
     if path.exists():
         _check_same(folder, json.loads(path.read_text())["settings"], settings)
     elif folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"`workdir` must be empty, new, or the folder of a run. Received: {folder}, which holds others' files.")
+        raise ValueError(
+            f"`workdir` must be empty, new, or the folder of a run. Received: {folder}, which holds others' files."
+        )
     else:
         folder.mkdir(parents=True, exist_ok=True)
         write(path, {"settings": settings, "environment": environment(devices)})
@@ -87,7 +89,9 @@ def _commit():
 def _check_same(folder, before, now):
     now = json.loads(json.dumps(now))
     keys = sorted(before.keys() | now.keys())
-    differences = [f"{key}={before.get(key)!r}, now {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)]
+    differences = [
+        f"{key}={before.get(key)!r}, now {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)
+    ]
     if differences:
         raise ValueError(
             f"The folder {folder} holds a run with other settings ({'; '.join(differences)}). "

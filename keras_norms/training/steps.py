@@ -10,23 +10,6 @@ and needs the uncompiled form.
 import keras
 import tensorflow as tf
 
-from keras_norms.layers import BatchNorm
-
-
-def check_synchronization(model, compiled):
-    """Refuses synchronized batch norm inside XLA.
-
-    Raises:
-        ValueError: The model has a synchronized layer and the steps are to be compiled.
-    """
-    synchronized = [layer.name for layer in model.layers if isinstance(layer, BatchNorm) and layer.synchronized]
-    if compiled and synchronized:
-        raise ValueError(
-            "Synchronized batch norm exchanges statistics between replicas inside the network, which a program that "
-            "XLA compiles for one replica cannot do: use --xla=off, or --nosynchronized. "
-            f"Received: xla on, {len(synchronized)} synchronized layers."
-        )
-
 
 def training_step(model, optimizer, strategy, recipe, loss_weights, compiled, position, batches):
     """Returns a `tf.function` of a distributed batch that trains the model by one step.
@@ -45,14 +28,18 @@ def training_step(model, optimizer, strategy, recipe, loss_weights, compiled, po
         Function of the batch that returns a vector: the sums since the start of the epoch of the main output's
         cross-entropy and of correct answers, and the number of examples.
     """
-    decays = [recipe.weight_decay / strategy.num_replicas_in_sync * (v.name == "kernel") for v in model.trainable_variables]
+    decays = [
+        recipe.weight_decay / strategy.num_replicas_in_sync * (v.name == "kernel") for v in model.trainable_variables
+    ]
 
     def gradients_of(trainable, other, loss_scale, images, labels):
         with tf.GradientTape() as tape:
             tape.watch(trainable)
             outputs, updates = model.stateless_call(trainable, other, images, training=True)
             losses = _losses(outputs, labels)
-            objective = sum((loss_weights or {"main": 1.0})[name] * tf.reduce_sum(loss) for name, loss in losses.items())
+            objective = sum(
+                (loss_weights or {"main": 1.0})[name] * tf.reduce_sum(loss) for name, loss in losses.items()
+            )
             # Gradients are summed over replicas: each divides by the batch of all of them.
             objective *= loss_scale / recipe.batch_size
         gradients = tape.gradient(objective, trainable)
@@ -140,7 +127,7 @@ def _with_own_seeds(values):
 
 
 def _with_common_seed(update, before):
-    """Returns the update of a generator's state with the seed all replicas have in common; other updates as they are."""
+    """Returns the update of a generator's state with the seed of all replicas; other updates as they are."""
     return tf.stack([before[0], update[1]]) if _is_seed(update) else update
 
 

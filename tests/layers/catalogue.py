@@ -52,6 +52,9 @@ def _entries():
         yield elementwise, lambda e=elementwise: e(axis=1, initializer="random_normal"), CHANNELS_FIRST
         yield elementwise, lambda e=elementwise: e(axis=None, regularizer="l2"), ROWS
         yield elementwise, lambda e=elementwise: e(axis=(3, 1)), IMAGES
+    yield layers.LocalResponseNorm, lambda: layers.LocalResponseNorm(alpha=0.1, beta=0.5, k=2.0), IMAGES
+    yield layers.LocalResponseNorm, lambda: layers.LocalResponseNorm(size=3, alpha=0.1, axis=1), CHANNELS_FIRST
+    yield layers.GroupedConv2D, lambda: layers.GroupedConv2D(3, 3, padding="same", groups=3), IMAGES
 
 
 ENTRIES = [Entry(*entry) for entry in _entries()]

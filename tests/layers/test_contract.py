@@ -127,7 +127,7 @@ def test_mixed_precision_keeps_weights_in_float32(entry, policy, hostile):
     layer = built(entry)
     half = layer(hostile(entry.input_shape), **accepted(layer, True))
     assert keras.backend.standardize_dtype(half.dtype) == policy.removeprefix("mixed_")
-    assert {keras.backend.standardize_dtype(v.dtype) for v in layer.weights} == {"float32"}
+    assert {keras.backend.standardize_dtype(v.dtype) for v in layer.weights} <= {"float32"}
     assert np.isfinite(ops.convert_to_numpy(ops.cast(half, "float32"))).all()
 
 

@@ -72,11 +72,14 @@ def test_nothing_follows_without_normalization_and_activation():
 @pytest.mark.parametrize("use_scale", [False, True])
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_settings_reach_the_normalization(normalization, use_scale, use_bias):
-    variant = dataclasses.replace(BASELINE, normalization=normalization, use_scale=use_scale, use_bias=use_bias)
+    variant = dataclasses.replace(
+        BASELINE, normalization=normalization, use_scale=use_scale, use_bias=use_bias, synchronized=use_scale
+    )
     for activate in (False, True):
         model = model_of(lambda x, on=activate: variant.convolution(x, 8, 3, name="conv", activate=on))
         layer = model.get_layer("conv_batch_norm")
-        assert (layer.use_scale, layer.use_bias, layer.momentum, layer.axis) == (use_scale, use_bias, 0.8, -1)
+        assert (layer.use_scale, layer.use_bias, layer.synchronized) == (use_scale, use_bias, use_scale)
+        assert (layer.momentum, layer.epsilon, layer.axis) == (0.8, 1e-5, -1)
 
 
 @pytest.mark.parametrize("normalization", blocks.NORMALIZATIONS)

@@ -58,9 +58,15 @@ def test_parameters_without_normalization(name, plain):
     assert trainable(plain[name]) == plain[name].count_params() == PUBLISHED[name][0]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
 @pytest.mark.parametrize("normalization", NORMALIZED)
-@pytest.mark.parametrize(("use_scale", "use_bias"), [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    ("name", "use_scale", "use_bias"),
+    [
+        *[(name, flag, flag) for name in PUBLISHED for flag in (False, True)],
+        # The deeper ones consist of the same units as resnet20.
+        *[(name, flag, not flag) for name in ("caffenet128", "googlenet128", "resnet20") for flag in (False, True)],
+    ],
+)
 def test_parameters_with_batch_norm(name, normalization, use_scale, use_bias):
     _, before, after, channels, layers, _ = PUBLISHED[name]
     model = models.build(name, normalization=normalization, use_scale=use_scale, use_bias=use_bias)

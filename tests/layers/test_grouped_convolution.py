@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_norms.models import grouped_convolution
+from keras_norms.layers import grouped_convolution
 
 
 def convolved(x, kernel, bias, groups):

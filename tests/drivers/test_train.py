@@ -1,0 +1,95 @@
+"""The driver as a command: two steps, once more, interrupted, and with wrong words."""
+
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+DRIVER = pathlib.Path(__file__).parents[2] / "drivers" / "train.py"
+
+
+def command(tmp_path, *arguments):
+    fast = ["--arch=resnet20", "--image_size=16", "--steps=2", "--batch_size=8"]
+    folders = [f"--workdir={tmp_path / 'run'}", f"--export_dir={tmp_path / 'saved_models'}"]
+    return [sys.executable, DRIVER, *fast, *folders, *arguments]
+
+
+def train(tmp_path, *arguments):
+    return subprocess.run(command(tmp_path, *arguments), capture_output=True, text=True, cwd=tmp_path)
+
+
+def test_trains_exports_and_does_not_repeat_itself(tmp_path):
+    first = train(tmp_path)
+    assert first.returncode == 0, first.stderr
+    version = tmp_path / "saved_models" / "resnet20" / "1"
+    assert (version / "assets" / "class_names.txt").read_text().split()[0] == "disc"
+    for words in ("oneDNN", "269,722", "Test accuracy 0.", str(version), "tf.saved_model.load", "docker run"):
+        assert words in first.stdout
+    again = train(tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert str(version) in again.stdout
+    assert "epoch" not in again.stdout
+    assert [path.name for path in version.parent.iterdir()] == ["1"]
+
+
+def test_every_word_of_the_command_line_arrives(tmp_path):
+    result = train(
+        tmp_path, "--norm=batch_norm_after", "--noscale", "--nobias", "--activation=elu", "--dropout=0.5",
+        "--replicas=2", "--xla=off", "--synchronized", "--schedule=step", "--drops=0.5,0.8", "--precision=mixed_bfloat16",
+        "--export_name=mine", "--seed=3", "--nocrop", "--noflip", "--learning_rate=0.01",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    config = (tmp_path / "run" / "config.json").read_text()
+    for words in ('"batch_norm_after"', '"use_scale": false', '"use_bias": false', '"elu"', '"replicas": 2', '"seed": 3'):
+        assert words in config
+    assert (tmp_path / "saved_models" / "mine" / "1" / "saved_model.pb").exists()
+
+
+def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
+    arguments = ("--steps=2000",)
+    process = subprocess.Popen(command(tmp_path, *arguments), stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    history = tmp_path / "run" / "history.csv"
+    while process.poll() is None and not history.exists():
+        time.sleep(0.2)
+    time.sleep(8)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted after step" in output
+    assert "the same command goes on from there" in output
+    assert list((tmp_path / "run" / "checkpoints").glob("ckpt-*.index"))
+    assert not (tmp_path / "saved_models" / "resnet20").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--arch=resnet21"], "`arch` must be one of"),
+        (["--normalization=layer"], "`normalization` must be one of"),
+        (["--activation=relux"], "`activation` must be"),
+        (["--dataset=no_such_set"], "--dataset shapes"),
+        (["--epochs=0"], "`epochs` must be at least 1"),
+        (["--image_size=15"], "image_size"),
+        (["--arch=caffenet128", "--image_size=38"], "at least 39 for caffenet128"),
+        (["--export_dir=/proc/nowhere"], "/proc/nowhere"),
+        (["--workdir=/proc/nowhere"], "/proc/nowhere"),
+        (["--no_such_flag"], "no_such_flag"),
+    ],
+)
+def test_bad_input_gets_one_clear_error_and_leaves_nothing(arguments, words, tmp_path):
+    result = train(tmp_path, *arguments)
+    assert result.returncode not in (0, 130)
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 2
+    assert not list((tmp_path / "run").glob("*"))
+    assert not list(tmp_path.glob("saved_models/*"))
+
+
+def test_help_is_readable(tmp_path):
+    result = train(tmp_path, "--help")
+    for word in ("--arch", "--dataset", "--normalization", "--learning_rate", "--xla", "--export_dir"):
+        assert word in result.stdout

@@ -1,0 +1,264 @@
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+
+from keras_norms import training
+from keras_norms.data import datasets, pipeline
+from keras_norms.training import history
+
+
+class Losses(keras.callbacks.Callback):
+    """Keeps the mean loss so far after every step, and may interrupt as Ctrl-C does."""
+
+    def __init__(self, interrupt_after=None):
+        super().__init__()
+        self.losses, self._interrupt_after = [], interrupt_after
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(logs["loss"])
+        if len(self.losses) == self._interrupt_after:
+            raise KeyboardInterrupt
+
+
+def losses(settings, **options):
+    observer = Losses(**options)
+    outcome = training.Run(settings).train([observer])
+    return np.array(observer.losses), outcome
+
+
+def weights_of(outcome):
+    return outcome.model.get_weights()
+
+
+def test_loss_curve_is_that_of_plain_keras(settings):
+    made = settings(normalization="batch_norm_after", weight_decay=0.01)
+    run = training.Run(made)
+    twin = keras.models.clone_model(run.model)
+    twin.set_weights(run.model.get_weights())
+    names = {output.split("/")[-1] for output in twin.output_names}
+    assert names == {"main", "aux"}
+    twin.compile(
+        keras.optimizers.SGD(keras.optimizers.schedules.PolynomialDecay(0.1, 6, 0.0), momentum=0.9),
+        {name: keras.losses.SparseCategoricalCrossentropy(from_logits=True) for name in ("main", "aux")},
+        loss_weights={"main": 1.0, "aux": 0.3},
+    )
+    for layer in twin.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.regularizer = keras.regularizers.L2(0.01 / 2)
+    batches = pipeline.training_batches(run.dataset, run.prepare, 50, made.seed).take(6)
+    for images, labels in batches:
+        twin.train_on_batch(images, {"main": labels, "aux": labels})
+    outcome = run.train()
+    for ours, theirs in zip(weights_of(outcome), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["batch_norm_before", "batch_norm_after", "none"])
+def test_two_replicas_with_synchronized_statistics_train_like_one(settings, normalization):
+    one, first = losses(settings("one", steps=20, normalization=normalization))
+    synchronized = normalization != "none"
+    two, second = losses(settings("two", steps=20, normalization=normalization, synchronized=synchronized, replicas=2))
+    np.testing.assert_allclose(two, one, atol=1e-4)
+    for ours, theirs in zip(weights_of(second), weights_of(first), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    assert second.result["test_accuracy"] == pytest.approx(first.result["test_accuracy"], abs=0.02)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_xla_trains_like_plain_graphs(settings, replicas):
+    plain, first = losses(settings("off", replicas=replicas, xla="off"))
+    compiled, second = losses(settings("on", replicas=replicas, xla="on"))
+    np.testing.assert_allclose(compiled, plain, atol=1e-4)
+    for ours, theirs in zip(weights_of(second), weights_of(first), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_outcome_has_the_mean_statistics_of_the_replicas(settings):
+    run = training.Run(settings(replicas=2))
+    outcome = run.train()
+    (layer,) = [layer for layer in run.model.layers if layer.name == "conv1_batch_norm"]
+    local = run.strategy.experimental_local_results(layer.moving_mean.value)
+    assert not np.allclose(local[0], local[1])  # each has seen its own images
+    served = outcome.model.get_layer("conv1_batch_norm").moving_mean.numpy()
+    np.testing.assert_allclose(served, np.mean([value.numpy() for value in local], axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_result_is_that_of_the_exported_model_on_all_test_images(settings, replicas):
+    made = settings(replicas=replicas)
+    outcome = training.Run(made).train()
+    correct, total = 0, 0
+    for images, labels, weights in pipeline.test_batches(outcome.dataset, outcome.prepare, 64):
+        predicted = outcome.model(images)["main"].numpy().argmax(-1)
+        correct += ((predicted == labels.numpy()) * weights.numpy()).sum()
+        total += weights.numpy().sum()
+    assert total == outcome.result["test_examples"] == 130
+    assert outcome.result["test_accuracy"] == pytest.approx(correct / total, abs=1e-3)
+
+
+@pytest.mark.parametrize("interrupt_after", [1, 4, 10, 13])
+def test_interrupted_run_goes_on_to_the_same_result(settings, interrupt_after):
+    # An epoch and a half, with dropout and augmentation.
+    options = {"steps": 15, "dropout": 0.3}
+    whole, expected = losses(settings("whole", **options))
+    made = settings("broken", **options)
+    with pytest.raises(training.Interrupted, match=f"after step {interrupt_after} of 15.*same command"):
+        losses(made, interrupt_after=interrupt_after)
+    rest, outcome = losses(made)
+    np.testing.assert_array_equal(rest, whole[interrupt_after:])
+    for ours, theirs in zip(weights_of(outcome), weights_of(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    timeless = [
+        [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows]
+        for rows in (history.read(made.folder / "history.csv"), history.read(settings("whole").folder / "history.csv"))
+    ]
+    assert timeless[0] == timeless[1]
+
+
+def test_finished_run_is_not_repeated(settings):
+    first, outcome = losses(settings())
+    again, taken_up = losses(settings())
+    assert (len(first), len(again)) == (6, 0)
+    assert taken_up.result == outcome.result
+    for ours, theirs in zip(weights_of(taken_up), weights_of(outcome), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_run_folder_holds_all_of_the_run(settings):
+    made = settings(normalization="none")
+    training.Run(made).train()
+    folder = made.folder
+    config = json.loads((folder / "config.json").read_text())
+    assert config["settings"]["normalization"] == "none"
+    assert config["settings"]["seed"] == 0
+    assert {"commit", "keras", "tensorflow", "keras_norms", "devices", "TF_ENABLE_ONEDNN_OPTS"} <= config[
+        "environment"
+    ].keys()
+    (row,) = history.read(folder / "history.csv")
+    result = json.loads((folder / "result.json").read_text())
+    assert row["val_accuracy"] == result["test_accuracy"]
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert list((folder / "checkpoints").glob("ckpt-6.*"))
+
+
+def test_keras_callbacks_see_the_training(settings, tmp_path):
+    stop = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(stop.model, "stop_training", logs["val_accuracy"] > 0)
+    )
+    save = keras.callbacks.ModelCheckpoint(
+        tmp_path / "best.keras", monitor="val_accuracy", mode="max", save_best_only=True
+    )
+    outcome = training.Run(settings(steps=25)).train([stop, save])
+    assert outcome.result["epochs"] == 1
+    assert outcome.result["steps"] == 10
+    assert keras.saving.load_model(tmp_path / "best.keras").count_params() == outcome.model.count_params()
+
+
+def test_dropout_differs_between_replicas(settings):
+    """Both replicas get the same images: what they drop is not the same."""
+    made = settings(replicas=2, dropout=0.9, normalization="none", steps=1)
+    run = training.Run(made)
+    seeds = {tuple(v.numpy()) for v in run.model.non_trainable_variables}
+    run.train()
+    after = {tuple(v.numpy()) for v in run.model.non_trainable_variables}
+    # The state moves on, and stays one for all replicas.
+    (before,), (moved,) = seeds, after
+    assert moved[0] == before[0]
+    assert moved[1] > before[1]
+    local = [run.strategy.experimental_local_results(v.value) for v in run.model.non_trainable_variables]
+    np.testing.assert_array_equal(*local[0])
+
+
+@pytest.mark.parametrize(
+    ("precision", "replicas", "xla"),
+    [
+        ("mixed_bfloat16", 1, "off"),
+        ("mixed_bfloat16", 2, "on"),
+        ("mixed_float16", 1, "on"),
+        ("mixed_float16", 2, "off"),
+    ],
+)
+def test_mixed_precision_trains(settings, precision, replicas, xla):
+    half, outcome = losses(settings("half", precision=precision, replicas=replicas, xla=xla))
+    full, _ = losses(settings("full", replicas=replicas, xla=xla))
+    np.testing.assert_allclose(half, full, rtol=0.1)
+    assert {weight.dtype for weight in outcome.model.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_loss_that_is_no_number_stops_the_run(settings):
+    made = settings(learning_rate=1e30, normalization="none", steps=50)
+    with pytest.raises(FloatingPointError, match=r"loss is .* after step"):
+        training.Run(made).train()
+    assert not (made.folder / "result.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("differences", "words"),
+    [
+        ({"arch": "resnet21"}, "`arch` must be one of .*resnet20.* Received: arch='resnet21'"),
+        ({"normalization": "group"}, "`normalization` must be one of .*none.* Received: normalization='group'"),
+        ({"activation": "reluu"}, "`activation` must be .* Received: activation='reluu'"),
+        ({"dropout": 1.0}, "`dropout` must be .*1.0"),
+        ({"arch": "googlenet128", "image_size": 32}, "at least 79 for googlenet128.*32"),
+        ({"batch_size": 501}, "500. Received: batch_size=501"),
+        ({"xla": "yes"}, "`xla` must be one of"),
+        ({"precision": "float8"}, "`precision` must be one of"),
+        ({"replicas": 0}, "`replicas` must be at least 1"),
+        ({"xla": "on", "synchronized": True}, "--xla=off or --nosynchronized"),
+    ],
+)
+def test_impossible_settings_are_refused_and_leave_nothing(settings, differences, words):
+    made = settings(**differences)
+    with pytest.raises(ValueError, match=words):
+        training.Run(made)
+    assert not made.folder.exists()
+
+
+def test_missing_data_set_is_refused_and_leaves_nothing(settings, tmp_path):
+    made = settings(dataset="cifar10")
+    made = training.Settings(made.recipe, data_dir=str(tmp_path), workdir=made.workdir)
+    with pytest.raises(FileNotFoundError, match="cifar10"):
+        training.Run(made)
+    assert not made.folder.exists()
+
+
+def test_folder_of_another_configuration_is_refused_and_left_alone(settings):
+    training.Run(settings()).train()
+    before = {path: path.read_bytes() for path in settings().folder.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"learning_rate=0.1, now 0.2.*--workdir"):
+        training.Run(settings(learning_rate=0.2))
+    assert before == {path: path.read_bytes() for path in settings().folder.rglob("*") if path.is_file()}
+
+
+def test_folder_with_other_files_is_refused(settings):
+    made = settings()
+    os.makedirs(made.folder)
+    (made.folder / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="`workdir` must be empty"):
+        training.Run(made)
+
+
+def test_grey_images_and_their_classes_shape_the_model(settings, monkeypatch):
+    real = datasets.load
+
+    def grey(*arguments, **options):
+        dataset = real(*arguments, **options)
+        import dataclasses
+
+        return dataclasses.replace(
+            dataset,
+            image_shape=(16, 16, 1),
+            class_names=dataset.class_names,
+            train=dataset.train.map(lambda image, label: (image[..., :1], label)),
+            test=dataset.test.map(lambda image, label: (image[..., :1], label)),
+        )
+
+    monkeypatch.setattr(datasets, "load", grey)
+    run = training.Run(settings())
+    assert run.model.input_shape == (None, 16, 16, 1)
+    run.train()
