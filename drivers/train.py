@@ -13,7 +13,7 @@ import sys
 
 import environment  # first: it sets what TensorFlow reads at its import
 import options
-from absl import app, flags
+from absl import app, flags, logging
 
 from keras_norms import export, training
 from keras_norms.data import pipeline
@@ -22,6 +22,8 @@ flags.adopt_module_key_flags(options)
 
 
 def main(_):
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
     try:
         settings = options.settings()
         folder, name = flags.FLAGS.export_dir, flags.FLAGS.export_name or settings.recipe.arch

@@ -1,6 +1,5 @@
 """A trained model as a SavedModel: pixels in, probabilities out, checked before it is there."""
 
-import importlib.metadata
 import json
 import os
 import pathlib
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_norms.export import versions
+from keras_norms.version import __version__
 
 SIGNATURE = "serving_default"
 CLASS_NAMES = "class_names.txt"
@@ -149,7 +149,7 @@ def _write_manifest(version, image_shape, classes, verification, origin):
     manifest = {
         "singleprint": tf.saved_model.experimental.read_fingerprint(str(version)).singleprint(),
         "versions": {
-            "keras_norms": importlib.metadata.version("keras_norms"),
+            "keras_norms": __version__,
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         },

@@ -8,10 +8,23 @@ from keras import ops
 class GroupedConv2D(keras.layers.Conv2D):
     """A `keras.layers.Conv2D` that convolves its groups one by one: same arguments, weights and values.
 
-    Keras compiles a grouped convolution with XLA on TensorFlow, because TensorFlow
-    has no gradient of it on CPU (keras 3.15, `backend/tensorflow/nn.py`). The
-    compiled function stays in an exported model, where TensorFlow Serving refuses
-    it (serving#2214), and a training step on CPU takes ten times longer.
+    Use it for a few groups, as in CaffeNet. Keras compiles a grouped convolution with XLA on TensorFlow, because
+    TensorFlow has no gradient of it on CPU (Keras 3.15, `backend/tensorflow/nn.py`). The compiled function stays in an
+    exported model, where TensorFlow Serving refuses it (serving#2214), and a training step on CPU takes ten times
+    longer.
+
+    Args:
+        filters, kernel_size, groups, ...: As in `keras.layers.Conv2D`.
+
+    Input and output shape: As in `keras.layers.Conv2D`.
+    Weights: As in `keras.layers.Conv2D`.
+
+    Example:
+    >>> layer = keras_norms.GroupedConv2D(4, 3, groups=2)
+    >>> tuple(layer(np.zeros((1, 8, 8, 6))).shape)
+    (1, 6, 6, 4)
+
+    Reference: Krizhevsky et al., [2012](https://papers.nips.cc/paper/4824), section 3.5
     """
 
     def convolution_op(self, inputs, kernel):

@@ -82,7 +82,7 @@ def merged(parts):
         parts: `Moments` with a leading axis of parts: counts of shape `(parts, 1)`, the rest `(parts, channels)`.
             A part with count 0 does not change the result.
     """
-    counts, means, residuals, variances = parts
+    counts, means, residuals, variances = (ops.convert_to_tensor(part) for part in parts)
     total = ops.sum(counts)
     weights = counts / ops.maximum(total, 1.0)
     mean = ops.sum(weights * means, axis=0)

@@ -10,7 +10,7 @@ from keras import ops
 from keras_norms import layers
 from tests.layers import catalogue
 
-TENSORFLOW = keras.backend.backend() == "tensorflow"
+TENSORFLOW = catalogue.TENSORFLOW
 
 entries = pytest.mark.parametrize("entry", catalogue.ENTRIES, ids=lambda entry: entry.name)
 
