@@ -6,6 +6,7 @@
 Without --dataset it draws its images, the set `shapes`. What is not given is the architecture's baseline
 (keras_norms/recipes/baselines.py). The run's folder keeps settings, history, curves and checkpoints; the same command
 goes on where it was interrupted. The SavedModel is checked in a fresh process before it is moved into place.
+--verbosity=1 shows where an error comes from.
 """
 
 import os
@@ -26,34 +27,29 @@ def main(_):
         logging.set_verbosity(logging.WARNING)
     try:
         settings = options.settings()
-        folder, name = flags.FLAGS.export_dir, flags.FLAGS.export_name or settings.recipe.arch
-        export.check_folder(folder, name)
-        run = training.Run(settings)
-    except (ValueError, OSError) as error:
+        result = training.finished(settings)
+        if not (result and os.path.isdir(result.get("saved_model", ""))):
+            result = train_and_export(settings, flags.FLAGS.export_name or settings.recipe.arch)
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        if flags.FLAGS.verbosity > 0:
+            raise
         sys.exit(f"train.py: {error}")
-    print(f"{run}\n{environment.onednn()}", flush=True)
-    try:
-        outcome = run.train()
-        version = exported(run, outcome, folder, name)
     except KeyboardInterrupt as interrupt:
-        print(f"train.py: {str(interrupt) or 'Interrupted.'}")
+        print(f"train.py: {str(interrupt) or 'Interrupted before the first step.'}")
         sys.exit(130)
-    except (FloatingPointError, RuntimeError) as error:
-        sys.exit(f"train.py: {error}")
-    print(f"Test accuracy {outcome.result['test_accuracy']:.4f}. SavedModel: {version}\n")
-    print(export.query_example(version))
+    print(f"Test accuracy {result['test_accuracy']:.4f}. SavedModel: {result['saved_model']}\n")
+    print(export.query_example(result["saved_model"]))
 
 
-def exported(run, outcome, folder, name):
-    """Returns the SavedModel of the run: the one it has, or a new one."""
-    saved = outcome.result.get("saved_model")
-    if saved and os.path.isdir(saved):
-        return saved
-    pixels = pipeline.example_pixels(outcome.dataset, outcome.prepare.size)
-    origin = {**outcome.result, "settings": run.settings.deciding()}
-    version = export.export(outcome.model, folder, name, outcome.dataset.class_names, outcome.prepare, pixels, origin)
-    run.record(saved_model=str(version))
-    return version
+def train_and_export(settings, name):
+    export.check_folder(flags.FLAGS.export_dir, name)
+    run = training.Run(settings)
+    print(f"{run}\n{environment.onednn()}", flush=True)
+    model, prepare, dataset, result = run.train()
+    pixels = pipeline.example_pixels(dataset, prepare.size)
+    origin = {**result, "settings": settings.deciding()}
+    version = export.export(model, flags.FLAGS.export_dir, name, dataset.class_names, prepare, pixels, origin)
+    return run.record(saved_model=str(version))
 
 
 if __name__ == "__main__":

@@ -145,9 +145,10 @@ class Run:
         return Outcome(plain, self.prepare, self.dataset, run_folder.result(folder))
 
     def record(self, **entries):
-        """Adds entries to the result of the run."""
-        path = self.settings.folder / run_folder.RESULT
-        run_folder.write(path, {**run_folder.result(self.settings.folder), **entries})
+        """Adds entries to the result of the run. Returns all of it."""
+        result = {**run_folder.result(self.settings.folder), **entries}
+        run_folder.write(self.settings.folder / run_folder.RESULT, result)
+        return result
 
     def __str__(self):
         recipe, dataset, shape = self.settings.recipe, self.dataset, self.model.input_shape[1:]
@@ -278,6 +279,15 @@ class Run:
             )
         finally:
             keras.config.set_dtype_policy("float32")
+
+
+def finished(settings):
+    """Returns the result of a run with these settings that has ended in its folder, or None.
+
+    Raises:
+        ValueError: The folder is that of a run with other settings.
+    """
+    return run_folder.result_of(settings.folder, settings.deciding())
 
 
 def _check(settings):

@@ -35,22 +35,37 @@ def claim(folder, settings, devices):
         ValueError: It is the folder of a run with other settings, or no run's.
         OSError: It cannot be written.
     """
-    path = folder / CONFIG
-    if path.exists():
-        _check_same(folder, json.loads(path.read_text())["settings"], settings)
-    elif folder.exists() and any(folder.iterdir()):
+    if (folder / CONFIG).exists():
+        _check_same(folder, settings)
+    elif folder.is_dir() and any(folder.iterdir()):
         raise ValueError(
             f"`workdir` must be empty, new, or the folder of a run. Received: {folder}, which holds others' files."
         )
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(path, {"settings": settings, "environment": environment(devices)})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(folder / CONFIG, {"settings": settings, "environment": environment(devices)})
+        except OSError as error:
+            raise type(error)(
+                f"`workdir` must be a folder that can be written. Received: {folder} ({error})."
+            ) from error
 
 
 def result(folder):
     """Returns what the run has resulted in, or None if it has not ended."""
     path = folder / RESULT
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def result_of(folder, settings):
+    """Returns the result if the folder holds that of a run with these settings, or None if it holds no result.
+
+    Raises:
+        ValueError: It is the folder of a run with other settings.
+    """
+    if result(folder) is not None:
+        _check_same(folder, settings)
+    return result(folder)
 
 
 def write(path, content):
@@ -86,8 +101,8 @@ def _commit():
         return None
 
 
-def _check_same(folder, before, now):
-    now = json.loads(json.dumps(now))
+def _check_same(folder, settings):
+    before, now = json.loads((folder / CONFIG).read_text())["settings"], json.loads(json.dumps(settings))
     keys = sorted(before.keys() | now.keys())
     differences = [
         f"{key}={before.get(key)!r}, now {now.get(key)!r}" for key in keys if before.get(key) != now.get(key)

@@ -21,9 +21,7 @@ def command(tmp_path, *arguments):
 def train(tmp_path, *arguments):
     # Not the log level of the tests: the driver chooses its own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    return subprocess.run(
-        command(tmp_path, *arguments), capture_output=True, text=True, cwd=tmp_path, env=environment
-    )
+    return subprocess.run(command(tmp_path, *arguments), capture_output=True, text=True, cwd=tmp_path, env=environment)
 
 
 def test_trains_exports_and_does_not_repeat_itself(tmp_path):
@@ -49,7 +47,14 @@ def test_every_word_of_the_command_line_arrives(tmp_path):
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     config = (tmp_path / "run" / "config.json").read_text()
-    for words in ('"batch_norm_after"', '"use_scale": false', '"use_bias": false', '"elu"', '"replicas": 2', '"seed": 3'):
+    for words in (
+        '"batch_norm_after"',
+        '"use_scale": false',
+        '"use_bias": false',
+        '"elu"',
+        '"replicas": 2',
+        '"seed": 3',
+    ):
         assert words in config
     assert (tmp_path / "saved_models" / "mine" / "1" / "saved_model.pb").exists()
 

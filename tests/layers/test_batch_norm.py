@@ -119,7 +119,8 @@ def test_mask_arrives_from_a_masking_layer_and_goes_on():
 
 
 @pytest.mark.skipif(
-    keras.backend.backend() == "torch", reason="Keras on PyTorch takes a mean of squares minus a squared mean, 0.3 % off"
+    keras.backend.backend() == "torch",
+    reason="Keras on PyTorch takes a mean of squares minus a squared mean, 0.3 % off",
 )
 def test_trained_output_agrees_with_keras(hostile):
     x = hostile((8, 6, 3))
