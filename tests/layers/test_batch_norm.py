@@ -44,6 +44,14 @@ def test_golden_step():
     np.testing.assert_allclose(np.ravel(numpy_statistics(layer)), [2.5, 5 / 3], rtol=1e-6)
 
 
+def test_moving_mean_keeps_the_digits_of_large_means():
+    x = np.random.default_rng(0).normal(1e4, 1, (128, 1024, 4)).astype("float32")
+    mean, variance = numpy_statistics(trained([x]))
+    # A float32 of 1e4 has digits down to 1e-3; the mean of so many in one sum is off by 5.
+    np.testing.assert_allclose(mean, x.mean((0, 1), dtype="float64"), atol=2e-3)
+    np.testing.assert_allclose(variance, x.astype("float64").var((0, 1), ddof=1), rtol=1e-3)
+
+
 def test_inference_uses_the_moving_statistics(hostile):
     layer = trained([hostile((16, 3), seed=s) for s in range(3)], epsilon=1e-3)
     layer.scale.assign([1.0, -2.0, 3.0])
