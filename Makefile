@@ -7,7 +7,7 @@ ENVIRONMENT = .venv/installed
 # GoogLeNet128 with batch norm on the drawn images of `shapes`, smaller than published to fit into minutes.
 train: $(ENVIRONMENT)
 	.venv/bin/python drivers/train.py --arch googlenet128 --normalization batch_norm_before \
-	  --image_size 80 --batch_size 32 --epochs 2 --learning_rate 0.02
+	  --image_size 80 --batch_size 32 --epochs 2
 
 test: $(ENVIRONMENT)
 	.venv/bin/python -m pytest --numprocesses auto --quiet

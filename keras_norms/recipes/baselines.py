@@ -12,7 +12,7 @@ from keras_norms.recipes import recipe
 CAFFENET128 = recipe.Recipe(
     "caffenet128", learning_rate=0.01, schedule="step", drops=(0.3125, 0.625, 0.9375), weight_decay=5e-4
 )
-GOOGLENET128 = recipe.Recipe("googlenet128", learning_rate=0.02, schedule="linear", weight_decay=2e-4)
+GOOGLENET128 = recipe.Recipe("googlenet128", learning_rate=0.01, schedule="linear", weight_decay=2e-4)
 
 # gcr/torch-residual-networks: 0.1 at 128 images, but its drops after 80 and 120 of 200 epochs suit long trainings:
 # after three epochs of CIFAR-10 they lead to 0.66 test accuracy, the cosine to 0.71.
