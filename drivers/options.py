@@ -55,6 +55,10 @@ def settings():
     given = {name: value for name, value in given.items() if value is not None}
     if given["arch"] not in BASELINES:
         raise ValueError(f"`arch` must be one of {list(BASELINES)}. Received: arch={given['arch']!r}.")
+    if {"steps", "epochs"} <= given.keys():
+        raise ValueError(
+            f"`steps` takes the place of `epochs`: give one. Received: {given['steps']}, {given['epochs']}."
+        )
     if "drops" in given:
         given["drops"] = tuple(float(drop) for drop in given["drops"])
     recipe = BASELINES[given["arch"]].but(**{name: given[name] for name in _RECIPE if name in given})

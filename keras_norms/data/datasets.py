@@ -94,12 +94,13 @@ def _prepared(name, data_dir):
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, AssertionError) as error:
-        raise FileNotFoundError(_not_found(tfds, name, data_dir, "no set of this name is known or prepared")) from error
+    except (tfds.core.DatasetNotFoundError, AssertionError, ValueError, ImportError) as error:
+        reason = "no set of this name and version is known or prepared"
+        raise FileNotFoundError(_not_found(tfds, name, data_dir, reason)) from error
     if not builder.is_prepared():
         raise FileNotFoundError(_not_found(tfds, name, data_dir, f"nothing is prepared in {builder.data_dir}"))
     _check_features(tfds, name, builder.info.features)
-    test_split = _test_split(name, builder.info.splits)
+    test_split = _test_split(builder.name, builder.info.splits)
     class_names, image_shape = builder.info.features["label"].names, builder.info.features["image"].shape
     counts = {split: builder.info.splits[split].num_examples for split in ("train", test_split)}
     train, test = (_read(builder, split, image_shape, count) for split, count in counts.items())

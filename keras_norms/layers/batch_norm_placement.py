@@ -1,6 +1,7 @@
 """Batch normalization before or after an activation, the pair as one layer."""
 
 import keras
+from keras import ops
 
 from keras_norms.layers import batch_norm
 
@@ -76,6 +77,7 @@ class BatchNormAfter(_BatchNormWithActivation):
     """
 
     def call(self, inputs, training=None, mask=None):
+        inputs = ops.cast(inputs, self.compute_dtype)  # Keras casts floating inputs alone
         return super().call(self.activation(inputs), training=training, mask=mask)
 
 

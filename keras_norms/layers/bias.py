@@ -39,4 +39,4 @@ class Bias(elementwise.Elementwise):
         self.bias = self.add_values("bias", input_shape)
 
     def call(self, inputs):
-        return bias.shifted(inputs, self.along_axes(self.bias, inputs))
+        return bias.shifted(self.as_floating(inputs), self.along_axes(self.bias, inputs))

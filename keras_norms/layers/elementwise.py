@@ -1,6 +1,7 @@
 """What `Scale` and `Bias` share: a weight along chosen axes."""
 
 import keras
+from keras import ops
 
 from keras_norms.ops import axes
 
@@ -33,6 +34,10 @@ class Elementwise(keras.Layer):
             dtype="float64" if self.variable_dtype == "float64" else "float32",
             autocast=False,
         )
+
+    def as_floating(self, inputs):
+        """Returns the inputs in the dtype the layer computes in: Keras casts floating ones alone."""
+        return ops.cast(inputs, self.compute_dtype)
 
     def along_axes(self, values, inputs):
         """Returns the weight in a shape that broadcasts against the inputs."""

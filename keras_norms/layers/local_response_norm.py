@@ -1,6 +1,7 @@
 """The local response normalization layer."""
 
 import keras
+from keras import ops
 
 from keras_norms.ops import axes, local_response_norm
 
@@ -54,6 +55,7 @@ class LocalResponseNorm(keras.Layer):
         axes.channels(input_shape, self.axis)
 
     def call(self, inputs):
+        inputs = ops.cast(inputs, self.compute_dtype)  # Keras casts floating inputs alone
         return local_response_norm.normalized(inputs, self.size, self.alpha, self.beta, self.k, self.axis)
 
     def compute_output_shape(self, input_shape):

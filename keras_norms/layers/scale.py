@@ -41,4 +41,4 @@ class Scale(elementwise.Elementwise):
         self.scale = self.add_values("scale", input_shape)
 
     def call(self, inputs):
-        return scale.scaled(inputs, self.along_axes(self.scale, inputs))
+        return scale.scaled(self.as_floating(inputs), self.along_axes(self.scale, inputs))

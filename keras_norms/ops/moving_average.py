@@ -25,8 +25,8 @@ def updated(total, value, momentum, count):
         momentum: Float in [0, 1), the weight kept.
         count: Scalar tensor, the number of elements behind `value`.
     """
-    keep = ops.where(count > 0, momentum, 1.0)
-    keep = ops.cast(keep, total.dtype)
+    momentum, one = (ops.convert_to_tensor(number, total.dtype) for number in (momentum, 1.0))
+    keep = ops.where(count > 0, momentum, one)
     return keep * total + (1.0 - keep) * ops.cast(value, total.dtype)
 
 

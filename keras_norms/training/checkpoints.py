@@ -14,8 +14,9 @@ class Position(tf.Module):
         self.epoch = tf.Variable(0, dtype=tf.int64, name="epoch")
         self.sums = tf.Variable(tf.zeros(3), name="sums")
 
+    @tf.function
     def end_epoch(self):
-        """Moves on to the next epoch."""
+        """Moves on to the next epoch, in one call: it cannot be interrupted half-way."""
         self.epoch.assign_add(1)
         self.sums.assign(tf.zeros(3))
 

@@ -4,6 +4,7 @@ import csv
 import os
 
 import keras
+import matplotlib.figure  # a figure made without pyplot needs no display
 
 
 def read(path):
@@ -34,8 +35,6 @@ class Curves(keras.callbacks.Callback):
         self._history, self._picture = history, picture
 
     def on_epoch_end(self, epoch, logs=None):
-        import matplotlib.figure  # slow to import; figures made so need no display
-
         rows = read(self._history)
         epochs = [row["epoch"] + 1 for row in rows]
         figure = matplotlib.figure.Figure(figsize=(9, 3.5), layout="constrained")

@@ -93,6 +93,7 @@ class Run:
         recipe = settings.recipe
         self.settings = settings
         self.strategy = devices.strategy(settings.replicas)
+        _check_shares(recipe.batch_size, self.strategy.num_replicas_in_sync)
         self.compiled = settings.xla == "on" or (
             settings.xla == "auto" and bool(tf.config.list_physical_devices("GPU"))
         )
@@ -139,7 +140,9 @@ class Run:
         self._checkpoints.restore()
         if run_folder.result(folder) is None:
             self._train_from(int(self._position.step), callbacks)
-            run_folder.write(folder / run_folder.RESULT, self._result())
+            tested = self._tested() if callbacks else {}  # theirs may change the weights at the very end
+            self._checkpoints.save()
+            run_folder.write(folder / run_folder.RESULT, self._result(tested))
         plain = self._build(self.prepare.size, "float32")
         plain.set_weights(self.model.get_weights())
         return Outcome(plain, self.prepare, self.dataset, run_folder.result(folder))
@@ -213,8 +216,8 @@ class Run:
         started, first = time.perf_counter(), int(self._position.step)
         last = min((epoch + 1) * self._epoch_steps, self._total_steps)
         for number in range(first, last):
-            batch = next(batches)
             observers.on_train_batch_begin(number - epoch * self._epoch_steps)
+            batch = next(batches)
             logs = _means(step(batch), "")
             if not math.isfinite(logs["loss"]):
                 raise FloatingPointError(
@@ -246,9 +249,9 @@ class Run:
         batches, step = self._test
         return _means(sum(step(batch) for batch in batches), "val_")
 
-    def _result(self):
+    def _result(self, tested):
         rows = history.read(self.settings.folder / "history.csv")
-        last = rows[-1]
+        last = {**rows[-1], **tested}
         return {
             "test_accuracy": last["val_accuracy"],
             "test_loss": last["val_loss"],
@@ -298,6 +301,15 @@ def _check(settings):
     ):
         if value not in allowed:
             raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
+
+
+def _check_shares(batch_size, replicas):
+    share = -(-batch_size // replicas)
+    if share * (replicas - 1) >= batch_size:
+        raise ValueError(
+            f"`batch_size` must give each of the {replicas} replicas an image, in shares of {share}. "
+            f"Received: batch_size={batch_size}, replicas={replicas}."
+        )
 
 
 def _optimizer(recipe, precision, total_steps):

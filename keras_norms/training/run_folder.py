@@ -37,7 +37,7 @@ def claim(folder, settings, devices):
     """
     if (folder / CONFIG).exists():
         _check_same(folder, settings)
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and any(path.suffix != ".tmp" for path in folder.iterdir()):
         raise ValueError(
             f"`workdir` must be empty, new, or the folder of a run. Received: {folder}, which holds others' files."
         )

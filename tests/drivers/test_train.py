@@ -37,6 +37,9 @@ def test_trains_exports_and_does_not_repeat_itself(tmp_path):
     assert str(version) in again.stdout
     assert "epoch" not in again.stdout
     assert [path.name for path in version.parent.iterdir()] == ["1"]
+    renamed = train(tmp_path, "--export_name=renamed")
+    assert "epoch" not in renamed.stdout
+    assert (tmp_path / "saved_models" / "renamed" / "1" / "saved_model.pb").exists()
 
 
 def test_every_word_of_the_command_line_arrives(tmp_path):
@@ -82,12 +85,15 @@ def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
         (["--normalization=layer"], "`normalization` must be one of"),
         (["--activation=relux"], "`activation` must be"),
         (["--dataset=no_such_set"], "--dataset shapes"),
-        (["--epochs=0"], "`epochs` must be at least 1"),
+        (["--batch_size=0"], "`batch_size` must be at least 1"),
         (["--image_size=15"], "image_size"),
         (["--arch=caffenet128", "--image_size=38"], "at least 39 for caffenet128"),
         (["--export_dir=/proc/nowhere"], "/proc/nowhere"),
         (["--workdir=/proc/nowhere"], "/proc/nowhere"),
         (["--no_such_flag"], "no_such_flag"),
+        (["--use_scale", "false"], "Received: false"),
+        (["--epochs=2"], "`steps` takes the place of `epochs`"),
+        (["--dataset=Cifar-10"], "--dataset shapes"),
     ],
 )
 def test_bad_input_gets_one_clear_error_and_leaves_nothing(arguments, words, tmp_path):

@@ -132,6 +132,17 @@ def test_mixed_precision_keeps_weights_in_float32(entry, policy, hostile):
 
 
 @entries
+def test_integers_are_computed_with_as_numbers(entry):
+    if entry.layer is layers.GroupedConv2D:
+        pytest.skip("a convolution of Keras takes no integers")
+    layer = built(entry)
+    pixels = np.random.default_rng(0).integers(0, 256, entry.input_shape, "uint8")
+    for training in (False, True):
+        as_floats = outputs(layer, pixels.astype("float32"), training)
+        np.testing.assert_allclose(outputs(layer, pixels, training), as_floats, rtol=1e-4, atol=1e-4)
+
+
+@entries
 def test_forward_pass_writes_no_trainable_weight_and_inference_none(entry, hostile):
     layer = built(entry)
     x = hostile(entry.input_shape)

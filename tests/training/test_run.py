@@ -7,7 +7,7 @@ import pytest
 
 from keras_norms import training
 from keras_norms.data import datasets, pipeline
-from keras_norms.training import history
+from keras_norms.training import history, steps
 
 
 class Losses(keras.callbacks.Callback):
@@ -67,6 +67,30 @@ def test_two_replicas_with_synchronized_statistics_train_like_one(settings, norm
     assert second.result["test_accuracy"] == pytest.approx(first.result["test_accuracy"], abs=0.02)
 
 
+@pytest.mark.parametrize(("xla", "compiled"), [("on", True), ("off", False), ("auto", False)])
+def test_xla_is_on_where_it_is_asked_for(settings, monkeypatch, xla, compiled):
+    seen = []
+    real = steps.training_step
+
+    def spy(*arguments):
+        step = real(*arguments)
+        graph = step.get_concrete_function().graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        seen.append(any(node.attr["_XlaMustCompile"].b for node in nodes))
+        return step
+
+    monkeypatch.setattr(steps, "training_step", spy)
+    training.Run(settings(xla=xla, steps=1)).train()
+    assert seen == [compiled]
+
+
+@pytest.mark.parametrize("differences", [{"seed": 1}, {"crop": False}, {"flip": False}, {"dropout": 0.5}])
+def test_what_decides_the_result_reaches_the_training(settings, differences):
+    baseline, _ = losses(settings("baseline"))
+    other, _ = losses(settings("other", **differences))
+    assert not np.allclose(other, baseline, rtol=1e-4)
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_xla_trains_like_plain_graphs(settings, replicas):
     plain, first = losses(settings("off", replicas=replicas, xla="off"))
@@ -116,6 +140,32 @@ def test_interrupted_run_goes_on_to_the_same_result(settings, interrupt_after):
         for rows in (history.read(made.folder / "history.csv"), history.read(settings("whole").folder / "history.csv"))
     ]
     assert timeless[0] == timeless[1]
+
+
+def test_epoch_that_is_repeated_has_one_row(settings):
+    made = settings("broken", steps=25)
+    once = iter([True])
+
+    def break_down(epoch, logs):  # after the row of the second epoch is written, before its checkpoint is
+        if epoch == 1 and next(once, False):
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        training.Run(made).train([keras.callbacks.LambdaCallback(on_epoch_end=break_down)])
+    assert len(history.read(made.folder / "history.csv")) == 2
+    training.Run(made).train()
+    assert [row["epoch"] for row in history.read(made.folder / "history.csv")] == [0, 1, 2]
+
+
+def test_result_is_that_of_weights_a_callback_restores(settings):
+    best = keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="min", patience=1, restore_best_weights=True)
+    made = settings(steps=60)
+    outcome = training.Run(made).train([best])
+    again = training.Run(made).train()
+    for ours, theirs in zip(weights_of(again), weights_of(outcome), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    rows = history.read(made.folder / "history.csv")
+    assert outcome.result["test_accuracy"] == pytest.approx(min(row["val_accuracy"] for row in rows))
 
 
 def test_finished_run_is_not_repeated(settings):
@@ -169,7 +219,9 @@ def test_keras_callbacks_see_the_training(settings, tmp_path):
 )
 def test_mixed_precision_trains(settings, precision, replicas, xla):
     decay = {"weight_decay": 1.0}  # so strong that forgetting it, or its loss scale, shows in six steps
-    half, outcome = losses(settings("half", precision=precision, replicas=replicas, xla=xla, **decay))
+    made = settings("half", precision=precision, replicas=replicas, xla=xla, **decay)
+    assert training.Run(made).model.get_layer("conv1").compute_dtype == precision.removeprefix("mixed_")
+    half, outcome = losses(made)
     full, expected = losses(settings("full", replicas=replicas, xla=xla, **decay))
     np.testing.assert_allclose(half, full, rtol=0.1)
     for ours, theirs in zip(outcome.model.trainable_weights, expected.model.trainable_weights, strict=True):
@@ -198,6 +250,7 @@ def test_loss_that_is_no_number_stops_the_run(settings):
         ({"xla": "yes"}, "`xla` must be one of"),
         ({"precision": "float8"}, "`precision` must be one of"),
         ({"replicas": 0}, "`replicas` must be at least 1"),
+        ({"replicas": 2, "batch_size": 1}, "`batch_size` must give each of the 2 replicas an image"),
         ({"xla": "on", "synchronized": True}, "--xla=off or --nosynchronized"),
     ],
 )
