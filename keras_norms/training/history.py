@@ -1,10 +1,11 @@
 """The history of a run: one row an epoch, as CSV and as a picture."""
 
 import csv
-import os
 
 import keras
 import matplotlib.figure  # a figure made without pyplot needs no display
+
+from keras_norms.training import run_folder
 
 
 def read(path):
@@ -19,7 +20,7 @@ def forget(path, first_epoch):
         return
     rows = path.read_text().splitlines(keepends=True)
     kept = [row for row in rows[1:] if int(row.partition(",")[0]) < first_epoch]
-    _replace(path, lambda temporary: temporary.write_text("".join(rows[:1] + kept)))
+    run_folder.replace(path, lambda temporary: temporary.write_text("".join(rows[:1] + kept)))
 
 
 class Curves(keras.callbacks.Callback):
@@ -44,11 +45,4 @@ class Curves(keras.callbacks.Callback):
             axes.set(xlabel="epoch", ylabel=quantity)
             axes.grid(alpha=0.3)
             axes.legend()
-        _replace(self._picture, lambda temporary: figure.savefig(temporary, format="png", dpi=120))
-
-
-def _replace(path, write):
-    """Writes a file that is complete or as it was before."""
-    temporary = path.with_suffix(".tmp")
-    write(temporary)
-    os.replace(temporary, path)
+        run_folder.replace(self._picture, lambda temporary: figure.savefig(temporary, format="png", dpi=120))

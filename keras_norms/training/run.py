@@ -140,8 +140,10 @@ class Run:
         self._checkpoints.restore()
         if run_folder.result(folder) is None:
             self._train_from(int(self._position.step), callbacks)
-            tested = self._tested() if callbacks else {}  # theirs may change the weights at the very end
-            self._checkpoints.save()
+            tested = {}
+            if callbacks:  # they may change the weights at the very end
+                tested = self._tested()
+                self._checkpoints.save()
             run_folder.write(folder / run_folder.RESULT, self._result(tested))
         plain = self._build(self.prepare.size, "float32")
         plain.set_weights(self.model.get_weights())

@@ -70,8 +70,13 @@ def result_of(folder, settings):
 
 def write(path, content):
     """Writes JSON to a file that is complete or not there."""
+    replace(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
+
+
+def replace(path, write):
+    """Calls `write` with a path to write to, then moves what is there to `path`: complete, or as it was before."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    write(temporary)
     os.replace(temporary, path)
 
 
