@@ -1,0 +1,147 @@
+"""What layers share that compute the weights of another layer from its variables."""
+
+import operator
+
+import keras
+
+from keras_norms.layers import kept_axes, lending
+
+
+class Reparameterization(keras.layers.Wrapper):
+    """Base of the wrappers that compute a layer's weights in each call.
+
+    The variables of the wrapped layer stay what the optimizer trains. In each call their effective values are computed
+    from them and lent to the layer for that call; nothing is written. A subclass says how, in `effective`.
+
+    Args:
+        layer: Keras layer. A layer with several inputs must have been built.
+        weight: String or sequence of strings, the attributes that hold the weights. A path such as `"cell.kernel"`
+            reaches into the layer's own layers.
+        axis: Integer or sequence of integers, the axes of the output units, for all named weights; an empty sequence
+            for one unit. `None` for those of `kept_axes.output_axes`.
+        **kwargs: `name`, `trainable`. The dtype is that of the wrapped layer.
+    """
+
+    def __init__(self, layer, weight="kernel", axis=None, **kwargs):
+        # Without casting: the effective weights are computed from the variables as they are, and the wrapped layer
+        # casts for itself.
+        if "dtype" in kwargs:
+            raise ValueError(f"Give the `dtype` to the wrapped layer. Received: dtype={kwargs['dtype']!r}.")
+        if isinstance(layer, keras.Layer):
+            kwargs.update(dtype=layer.variable_dtype, autocast=False)
+        super().__init__(layer, **kwargs)
+        _check_cell(layer)
+        # Tuples, for Keras makes lists its own kind of list.
+        self.weight = tuple(weight) if isinstance(weight, list | tuple) else weight
+        self.axis = tuple(axis) if isinstance(axis, list | tuple) else axis
+        if not self.names or not all(isinstance(name, str) for name in self.names):
+            raise ValueError(f"`weight` must be the name of a weight, or several. Received: weight={weight!r}.")
+        self.supports_masking = layer.supports_masking
+
+    @property
+    def names(self):
+        """The names of the weights."""
+        return self.weight if isinstance(self.weight, tuple) else (self.weight,)
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        for name in self.names:
+            self.build_weight(name, self.variable(name), self.kept(name))
+
+    def build_weight(self, name, variable, kept):
+        """Creates the variables that belong to a weight of the wrapped layer. Here none."""
+
+    def effective(self, name, variable, kept):
+        """Returns what the wrapped layer computes with.
+
+        Args:
+            name: String, the weight's name.
+            variable: Keras variable of the wrapped layer.
+            kept: Tuple of integers, the axes of the output units.
+        """
+        raise NotImplementedError
+
+    def effective_weights(self):
+        """Returns a dict from the names of the weights to the values the wrapped layer computes with."""
+        return {name: self.effective(name, self.variable(name), self.kept(name)) for name in self.names}
+
+    def variable(self, name):
+        """Returns the variable of the wrapped layer that is called `name`."""
+        return self._found(name)[1]
+
+    def kept(self, name):
+        """Returns the axes of the output units of the weight called `name`, integers from 0."""
+        owner, variable = self._found(name)
+        if self.axis is not None:
+            return kept_axes.given(self.axis, variable.shape)
+        return kept_axes.output_axes(owner, name.rpartition(".")[2], len(variable.shape))
+
+    def call(self, inputs, *args, **kwargs):
+        lent = [(self.variable(name), value) for name, value in self.effective_weights().items()]
+        outputs, losses = lending.call_with(self.layer, lent, inputs, *args, **kwargs)
+        for loss in losses:
+            self.add_loss(loss)
+        return outputs
+
+    def compute_output_spec(self, *args, **kwargs):
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def compute_output_shape(self, *args, **kwargs):
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_mask(self, inputs, previous_mask):
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    @property
+    def state_size(self):
+        """That of a wrapped recurrent cell."""
+        return self.layer.state_size
+
+    @property
+    def output_size(self):
+        """That of a wrapped recurrent cell."""
+        return self.layer.output_size
+
+    def get_initial_state(self, *args, **kwargs):
+        """Returns that of a wrapped recurrent cell."""
+        return self.layer.get_initial_state(*args, **kwargs)
+
+    def get_config(self):
+        config = {**super().get_config(), "weight": self.weight, "axis": self.axis}
+        del config["dtype"]
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        # Not that of Keras, which takes the layer out of the caller's config.
+        if "layer" in config:
+            layer = keras.saving.deserialize_keras_object(config["layer"], custom_objects=custom_objects)
+            config = {**config, "layer": layer}
+        return cls(**config)
+
+    def _found(self, name):
+        owner_name, _, attribute = name.rpartition(".")
+        try:
+            owner = operator.attrgetter(owner_name)(self.layer) if owner_name else self.layer
+            while isinstance(owner, Reparameterization) and not hasattr(owner, attribute):
+                owner = owner.layer
+            variable = getattr(owner, attribute)
+        except AttributeError:
+            variable = None
+        if id(variable) not in {id(v) for v in self.layer.variables}:
+            raise ValueError(
+                f"`weight` must name variables of the wrapped layer {self.layer.name!r}, which has "
+                f"{[v.path for v in self.layer.variables]}. Received: weight={name!r}."
+            )
+        return owner, variable
+
+
+def _check_cell(layer):
+    # Keras' recurrent layers clear the dropout masks of the cells they hold, not of cells inside wrappers.
+    if hasattr(layer, "state_size") and (getattr(layer, "dropout", 0) or getattr(layer, "recurrent_dropout", 0)):
+        if isinstance(layer, keras.layers.RNN):
+            return
+        raise ValueError(
+            "A recurrent cell with dropout cannot be wrapped. Wrap the recurrent layer that holds it, with "
+            f"`weight='cell.kernel'`. Received: layer={layer}."
+        )
