@@ -2,11 +2,23 @@
 
 import keras
 import numpy as np
+from keras import ops
 
 
 def gradient(function, *arguments):
     """Returns the gradients of a scalar function with respect to its arguments, NumPy arrays all."""
     return _GRADIENTS[keras.backend.backend()](function, *arguments)
+
+
+def weight_gradients(layer, x, dy=1.0, **options):
+    """Returns the gradients of `sum(dy * layer(x, **options))` by the trainable variables, in order."""
+    rest = [ops.convert_to_tensor(variable) for variable in layer.non_trainable_variables]
+
+    def total(*trainable):
+        return ops.sum(ops.multiply(layer.stateless_call(list(trainable), rest, x, **options)[0], dy))
+
+    trainable = [ops.convert_to_numpy(variable) for variable in layer.trainable_variables]
+    return gradient(total, *trainable) if trainable else []
 
 
 def _tensorflow(function, *arguments):
@@ -16,7 +28,8 @@ def _tensorflow(function, *arguments):
     with tf.GradientTape() as tape:
         tape.watch(arguments)
         value = function(*arguments)
-    return [g.numpy() for g in tape.gradient(value, arguments, unconnected_gradients="zero")]
+    gradients = tape.gradient(value, arguments, unconnected_gradients="zero")
+    return [tf.convert_to_tensor(g).numpy() for g in gradients]  # those of looked up rows are sparse
 
 
 def _jax(function, *arguments):

@@ -68,6 +68,13 @@ def axes(value):
     return tuple(map(int, chosen))
 
 
+def divides(name, value, channels):
+    """Returns `value` if it divides the number of channels."""
+    if channels % value:
+        raise ValueError(f"`{name}` must divide the number of channels. Received: {name}={value}, channels={channels}.")
+    return value
+
+
 def _is_integer(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 

@@ -1,13 +1,13 @@
 """Batch normalization."""
 
 import keras
-from keras import ops
 
-from keras_norms.ops import axes, batch_norm, moving_average, replicas
+from keras_norms.layers import arguments, moving_statistics, scale_and_bias
+from keras_norms.ops import batch_norm
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")
-class BatchNorm(keras.Layer):
+class BatchNorm(moving_statistics.MovingStatistics, scale_and_bias.WithScaleAndBias):
     """Normalizes each channel by the mean and variance of the batch, then scales and shifts it.
 
     In training the statistics are those of the batch, in inference moving averages of them. Scale and bias are
@@ -80,154 +80,32 @@ class BatchNorm(keras.Layer):
         use_bias=True,
         use_global_stats=None,
         synchronized=False,
-        scale_initializer=None,
-        bias_initializer=None,
-        scale_regularizer=None,
-        bias_regularizer=None,
-        scale_constraint=None,
-        bias_constraint=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
-        _check(axis, momentum, epsilon, use_global_stats)
-        _check_unused("scale", use_scale, scale_initializer, scale_regularizer, scale_constraint)
-        _check_unused("bias", use_bias, bias_initializer, bias_regularizer, bias_constraint)
-        self.axis = axis
-        self.momentum = momentum
-        self.epsilon = epsilon
-        self.use_scale = use_scale
-        self.use_bias = use_bias
-        self.use_global_stats = use_global_stats
-        self.synchronized = synchronized
-        self.scale_initializer = keras.initializers.get(scale_initializer or ("ones" if use_scale else None))
-        self.bias_initializer = keras.initializers.get(bias_initializer or ("zeros" if use_bias else None))
-        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.scale_constraint = keras.constraints.get(scale_constraint)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.supports_masking = True
+        super().__init__(
+            axis=axis,
+            momentum=momentum,
+            use_scale=use_scale,
+            use_bias=use_bias,
+            use_global_stats=use_global_stats,
+            synchronized=synchronized,
+            **kwargs,
+        )
+        self.epsilon = arguments.positive("epsilon", epsilon)
 
     def build(self, input_shape):
-        rank = len(input_shape)
-        if not 2 <= rank <= 5:
-            raise ValueError(f"The input must have a rank of 2 to 5. Received: input shape={tuple(input_shape)}.")
-        channels = axes.channels(input_shape, self.axis)
-        self.input_spec = keras.layers.InputSpec(ndim=rank, axes={self.axis % rank: channels})
-        self.scale = self._add_learned("scale", channels) if self.use_scale else None
-        self.bias = self._add_learned("bias", channels) if self.use_bias else None
-        self.moving_mean = self._moving("moving_mean", (channels,))
-        self.moving_variance = self._moving("moving_variance", (channels,))
-        self.moving_weight = self._moving("moving_weight", ())
+        channels = self.take_channels(input_shape)
+        self.add_learned((channels,))
+        self.add_moving(channels)
 
-    def call(self, inputs, training=None, mask=None):
-        inputs = ops.cast(inputs, self.compute_dtype)  # Keras casts floating inputs alone
-        learning = bool(training) and self.trainable
-        batch_statistics = learning if self.use_global_stats is None else not self.use_global_stats
-        if not batch_statistics:
-            mean, variance = self.statistics()
-            return batch_norm.normalized(inputs, mean, variance, self.scale, self.bias, self.axis, self.epsilon)
-        outputs, moments = batch_norm.batch_normalized(
-            inputs, self.scale, self.bias, self.axis, self.epsilon, mask, self._synchronize()
+    def batch_normalized(self, inputs, mask):
+        return batch_norm.batch_normalized(
+            inputs, self.scale, self.bias, self.axis, self.epsilon, mask, self.synchronize()
         )
-        if learning:
-            self._move(moments)
-        return outputs
 
-    def statistics(self):
-        """Returns the moving mean and the moving variance (unbiased), divided by their weight.
-
-        In a replica of a strategy they are averaged over the replicas.
-
-        Returns:
-            Two tensors of shape `(channels,)`: 0 and 1 before the first step in training.
-        """
-        mean, variance, weight = replicas.mean([self.moving_mean, self.moving_variance, self.moving_weight])
-        return moving_average.average(mean, weight, 0.0), moving_average.average(variance, weight, 1.0)
-
-    def compute_output_shape(self, input_shape):
-        axes.positive(self.axis, len(input_shape))
-        return tuple(input_shape)
+    def normalized(self, inputs, mask):
+        mean, variance = self.statistics()
+        return batch_norm.normalized(inputs, mean, variance, self.scale, self.bias, self.axis, self.epsilon)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "axis": self.axis,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "use_scale": self.use_scale,
-            "use_bias": self.use_bias,
-            "use_global_stats": self.use_global_stats,
-            "synchronized": self.synchronized,
-            "scale_initializer": keras.initializers.serialize(self.scale_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "scale_constraint": keras.constraints.serialize(self.scale_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
-        }
-
-    def _statistics_dtype(self):
-        return "float64" if self.variable_dtype == "float64" else "float32"
-
-    def _add_learned(self, name, channels):
-        return self.add_weight(
-            name=name,
-            shape=(channels,),
-            initializer=getattr(self, f"{name}_initializer"),
-            regularizer=getattr(self, f"{name}_regularizer"),
-            constraint=getattr(self, f"{name}_constraint"),
-            dtype=self._statistics_dtype(),
-            autocast=False,
-        )
-
-    def _moving(self, name, shape):
-        # Not add_weight, which cannot say how replicas synchronize (Keras 3.15): without it each replica keeps
-        # statistics of its own and those of the first one are saved (keras#20699).
-        return keras.Variable(
-            "zeros",
-            shape=shape,
-            dtype=self._statistics_dtype(),
-            trainable=False,
-            autocast=False,
-            aggregation="mean",
-            synchronization="on_read",
-            name=name,
-        )
-
-    def _synchronize(self):
-        if self.synchronized and keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                "`synchronized=True` needs the TensorFlow backend to train. With JAX's keras.distribution statistics "
-                f"are synchronized without it. Received: backend={keras.backend.backend()!r}."
-            )
-        return self.synchronized
-
-    def _move(self, moments):
-        for total, value in (
-            (self.moving_mean, moments.mean + moments.residual),
-            (self.moving_variance, batch_norm.unbiased(moments.variance, moments.count)),
-            (self.moving_weight, ops.ones(())),
-        ):
-            total.assign(moving_average.updated(total.value, value, self.momentum, moments.count))
-
-
-def _check(axis, momentum, epsilon, use_global_stats):
-    if not isinstance(axis, int):
-        raise ValueError(f"`axis` must be one integer, the channel axis. Received: axis={axis!r}.")
-    if not 0 <= momentum < 1:
-        raise ValueError(
-            "`momentum` is the weight a moving average keeps, and must be at least 0 and below 1. "
-            f"Received: momentum={momentum!r}."
-        )
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be above 0. Received: epsilon={epsilon!r}.")
-    if use_global_stats not in (None, True, False):
-        raise ValueError(f"`use_global_stats` must be None, True or False. Received: {use_global_stats!r}.")
-
-
-def _check_unused(name, used, *options):
-    if not used and any(option is not None for option in options):
-        raise ValueError(
-            f"`{name}_initializer`, `{name}_regularizer` and `{name}_constraint` need `use_{name}=True`. "
-            f"Received: use_{name}={used}, {options}."
-        )
+        return {**super().get_config(), "epsilon": self.epsilon}

@@ -22,7 +22,9 @@ class _BatchNormWithActivation(batch_norm.BatchNorm):
 
     @classmethod
     def from_config(cls, config):
-        return super().from_config({**config, "activation": _activation_from(config["activation"])})
+        if "activation" in config:
+            config = {**config, "activation": _activation_from(config["activation"])}
+        return super().from_config(config)
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_norms.layers import arguments
 from keras_norms.ops import axes
 
 
@@ -11,9 +12,8 @@ class Elementwise(keras.Layer):
 
     def __init__(self, axis, initializer, regularizer, constraint, **kwargs):
         super().__init__(**kwargs)
-        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
-        if not all(isinstance(a, int) for a in self._chosen()):
-            raise ValueError(f"`axis` must be an integer, a sequence of integers or None. Received: axis={axis!r}.")
+        self._axes = arguments.axes(axis)
+        self.axis = self._axes if isinstance(axis, list | tuple) else axis
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.constraint = keras.constraints.get(constraint)
@@ -21,8 +21,8 @@ class Elementwise(keras.Layer):
 
     def add_values(self, name, input_shape):
         """Creates the weight, with the lengths of the chosen axes as its shape."""
-        chosen = sorted({axes.positive(axis, len(input_shape)) for axis in self._chosen()})
-        if len(chosen) < len(self._chosen()):
+        chosen = sorted({axes.positive(axis, len(input_shape)) for axis in self._axes})
+        if len(chosen) < len(self._axes):
             raise ValueError(f"`axis` must name each axis once. Received: axis={self.axis}.")
         self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={a: input_shape[a] for a in chosen})
         return self.add_weight(
@@ -41,7 +41,7 @@ class Elementwise(keras.Layer):
 
     def along_axes(self, values, inputs):
         """Returns the weight in a shape that broadcasts against the inputs."""
-        return axes.along(values, inputs, self._chosen())
+        return axes.along(values, inputs, self._axes)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
@@ -49,13 +49,8 @@ class Elementwise(keras.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "axis": self.axis,
+            "axis": list(self.axis) if isinstance(self.axis, tuple) else self.axis,
             "initializer": keras.initializers.serialize(self.initializer),
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "constraint": keras.constraints.serialize(self.constraint),
         }
-
-    def _chosen(self):
-        if self.axis is None:
-            return []
-        return self.axis if isinstance(self.axis, list) else [self.axis]

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_norms.layers import arguments
 from keras_norms.ops import axes, local_response_norm
 
 
@@ -40,15 +41,13 @@ class LocalResponseNorm(keras.Layer):
 
     def __init__(self, size=5, alpha=1e-4, beta=0.75, k=1.0, axis=-1, **kwargs):
         super().__init__(**kwargs)
-        if size < 1 or size % 2 == 0:
-            raise ValueError(f"`size` must be odd and at least 1: a channel and its neighbours. Received: size={size}.")
-        if k <= 0:
-            raise ValueError(f"`k` must be above 0, lest zeros are divided by zero. Received: k={k}.")
-        self.size = size
-        self.alpha = alpha
-        self.beta = beta
-        self.k = k
-        self.axis = axis
+        self.size = arguments.integer("size", size, 1)
+        if size % 2 == 0:
+            raise ValueError(f"`size` must be odd: a channel and as many to each side. Received: size={size}.")
+        self.alpha = arguments.number("alpha", alpha)
+        self.beta = arguments.number("beta", beta)
+        self.k = arguments.positive("k", k)
+        self.axis = arguments.integer("axis", axis)
         self.supports_masking = True
 
     def build(self, input_shape):

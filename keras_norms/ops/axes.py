@@ -46,6 +46,11 @@ def others(rank, axis):
     return tuple(i for i in range(rank) if i != axis)
 
 
+def positions(rank, axis):
+    """Returns the axes a statistic of the channels of one example reduces over: all but the batch axis and `axis`."""
+    return tuple(i for i in others(rank, axis) if i > 0)
+
+
 def along_channels(values, x, axis):
     """Returns `values` of shape `(channels,)`, reshaped to broadcast against `x` along `axis`."""
     return along(values, x, (axis,))

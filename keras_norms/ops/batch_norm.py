@@ -8,10 +8,7 @@ Internal Covariate Shift", 2015, https://arxiv.org/abs/1502.03167. Moving
 statistics average the unbiased variance, `count / (count - 1)` times the biased
 one, as there and in Caffe.
 
-The mean comes in two parts, `mean + residual`. A float32 mean of many rows is off
-by some of their last digits; subtracting it leaves small numbers, and their mean,
-the residual, is what it was off by. So the deviations are right also where the
-mean is ten thousand standard deviations.
+The mean comes in two parts, `mean + residual`: see `centred_moments`.
 
 Merging parts is Chan, Golub and LeVeque, "Updating Formulae and a Pairwise
 Algorithm for Computing Sample Variances", 1979: counts, means and centred second
@@ -20,59 +17,30 @@ moments, never a mean of squares minus a squared mean.
 Computed in float32 (float64 for float64 inputs) and returned in the input's dtype.
 """
 
-import math
-from typing import Any, NamedTuple
-
 import keras
 from keras import ops
 
-from keras_norms.ops import axes, precision, replicas
+from keras_norms.ops import axes, centred_moments, precision, replicas
 
-
-class Moments(NamedTuple):
-    """The statistics of a batch.
-
-    Attributes:
-        count: Scalar, the number of elements per channel; 0 for an empty batch.
-        mean: Shape `(channels,)`; 0 for an empty batch.
-        residual: Shape `(channels,)`, what `mean` lost to rounding: the mean is `mean + residual`.
-        variance: Shape `(channels,)`, biased; 0 for an empty batch.
-    """
-
-    count: Any
-    mean: Any
-    residual: Any
-    variance: Any
+# Of the channels: the count is a scalar, the others have the shape `(channels,)`.
+Moments = centred_moments.Moments
 
 
 def moments(x, axis=-1, mask=None):
-    """Returns the `Moments` of `x`.
+    """Returns the `Moments` of the channels of `x`.
 
     Args:
         x: Floating tensor of any rank from 2.
         axis: Integer, the channel axis.
         mask: None or Boolean tensor, see `axes.along_mask`. What it leaves out does not count, not even as NaN.
     """
-    x = precision.wide(x)
-    reduced = axes.others(len(x.shape), axis)
-    if mask is None:
-        count = ops.cast(math.prod(ops.shape(x)[i] for i in reduced), x.dtype)
-    else:
-        mask = axes.along_mask(mask, x, axis)
-        count = ops.sum(ops.cast(mask, x.dtype))
-        x = ops.where(mask, x, 0.0)
-    divisor = ops.maximum(count, 1.0)
+    return _of_channels(centred_moments.over(*_reduction(x, axis, mask)))
 
-    def mean_of(values):
-        values = values if mask is None else ops.where(mask, values, 0.0)
-        return ops.sum(values, axis=reduced) / divisor
 
-    mean = mean_of(x)
-    centred = x - axes.along_channels(mean, x, axis)
-    # Zero in exact arithmetic: no gradient has to flow through it.
-    residual = ops.stop_gradient(mean_of(centred))
-    variance = mean_of(ops.square(centred - axes.along_channels(residual, x, axis)))
-    return Moments(count, mean, residual, variance)
+def means(x, axis=-1, mask=None):
+    """Returns the `Moments` of the channels of `x` without their variances, which read 0. Arguments as above."""
+    count, mean, residual = centred_moments.means(*_reduction(x, axis, mask))
+    return _of_channels(Moments(count, mean, residual, ops.zeros_like(mean)))
 
 
 def merged(parts):
@@ -159,6 +127,16 @@ def batch_normalized(x, scale=None, bias=None, axis=-1, epsilon=1e-5, mask=None,
     batch = moments(x, axis, mask)
     batch = synchronized(batch) if synchronize else batch
     return normalized(x, batch.mean, batch.variance, scale, bias, axis, epsilon, batch.residual), batch
+
+
+def _reduction(x, axis, mask):
+    x = precision.wide(x)
+    mask = mask if mask is None else axes.along_mask(mask, x, axis)
+    return x, axes.others(len(x.shape), axis), mask
+
+
+def _of_channels(parts):
+    return Moments(ops.reshape(parts.count, ()), *(ops.reshape(part, (-1,)) for part in parts[1:]))
 
 
 def _fused_kernel(x, axis):

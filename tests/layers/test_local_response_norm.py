@@ -56,14 +56,14 @@ def test_computes_in_float32_under_mixed_precision():
     np.testing.assert_allclose(keras.ops.convert_to_numpy(y), definition.normalized(x), rtol=2**-10)
 
 
-@pytest.mark.parametrize("size", [0, -1, 4])
-def test_refuses_a_neighbourhood_without_a_centre(size):
-    with pytest.raises(ValueError, match=rf"`size` must be odd and at least 1: .* Received: size={size}\."):
+@pytest.mark.parametrize(("size", "words"), [(0, "an integer, at least 1"), (-1, "an integer, at least 1"), (4, "odd")])
+def test_refuses_a_neighbourhood_without_a_centre(size, words):
+    with pytest.raises(ValueError, match=rf"`size` must be {words}.* Received: size={size}\."):
         local_response_norm.LocalResponseNorm(size=size)
 
 
 def test_refuses_to_divide_zeros_by_zero():
-    with pytest.raises(ValueError, match=r"`k` must be above 0, .* Received: k=0\."):
+    with pytest.raises(ValueError, match=r"`k` must be a number above 0\. Received: k=0\."):
         local_response_norm.LocalResponseNorm(k=0)
 
 
