@@ -1,0 +1,114 @@
+"""Layer after layer in the order of execution: each is corrected before the next one sees its outputs."""
+
+import contextlib
+
+import keras
+
+from keras_norms.initializers import linear_layers, report
+from keras_norms.layers import watching
+
+
+def in_order(model, batch, layers, calibrate):
+    """Runs a model on a batch, and calibrates each layer at its first use.
+
+    What runs next sees the outputs of the corrected layer. Dropout and other noise are off. Batch normalization
+    normalizes with the statistics of the batch, as in training, but its moving statistics stay as they are.
+
+    If anything fails, all variables get the values back that they had.
+
+    Args:
+        model: Built Keras model.
+        batch: What the model takes.
+        layers: Sequence of layers of the model.
+        calibrate: Function of a layer, the positional and the keyword arguments of its `call`. Corrects its weights
+            and returns a `report.Row`.
+
+    Returns:
+        Tuple of the rows, in the order of execution; layers that the batch does not reach last.
+    """
+    rows = {}
+
+    def observe(layer, args, kwargs, outputs):
+        if id(layer) in rows:
+            return None
+        if not _has_values(outputs):
+            rows[id(layer)] = skipped(layer, "runs in a compiled function")
+            return None
+        safe.keep(layer.variables)
+        rows[id(layer)] = calibrate(layer, args, kwargs)
+        return layer.call(*args, **kwargs)
+
+    _check_batch(batch)
+    with Restoring() as safe, watching.observed(layers, observe), _batch_statistics(model):
+        model(batch, training=False)
+    unreached = [layer for layer in layers if id(layer) not in rows]
+    return *rows.values(), *(skipped(layer, "the batch does not reach it") for layer in unreached)
+
+
+class Restoring(contextlib.AbstractContextManager):
+    """Gives variables their values back if the context ends with an error."""
+
+    def __init__(self):
+        self._before = {}
+
+    def keep(self, variables):
+        """Remembers the values of variables."""
+        for variable in variables:
+            self._before.setdefault(id(variable), (variable, linear_layers.read(variable)))
+
+    def __exit__(self, error, *_):
+        if error is not None:
+            for variable, value in self._before.values():
+                variable.assign(value)
+
+
+def skipped(layer, reason):
+    """Returns the row of a layer that stays as it is."""
+    return report.Row(linear_layers.path(layer), note=f"skipped: {reason}")
+
+
+def check_model(model):
+    """Refuses what is no built model."""
+    if not isinstance(model, keras.Layer) or not model.built:
+        raise ValueError(f"`model` must be a built Keras model: call it on a batch first. Received: model={model}.")
+
+
+def some(model, wanted, kind):
+    """Returns the layers of a model that are wanted, or refuses a model without any.
+
+    Args:
+        model: Keras model.
+        wanted: Function of a layer, to a boolean.
+        kind: String, what a wanted layer is.
+    """
+    layers = [layer for layer in linear_layers.everywhere(model) if wanted(layer)]
+    if not layers:
+        raise ValueError(f"`model` must have a {kind}. Received: model={model} without one.")
+    return layers
+
+
+def _check_batch(batch):
+    shapes = [tuple(x.shape) for x in keras.tree.flatten(batch)]
+    if any(0 in shape for shape in shapes):
+        raise ValueError(f"`batch` must have rows. Received: arrays of shapes {shapes}.")
+
+
+def _has_values(outputs):
+    try:
+        return all(keras.ops.convert_to_numpy(x) is not None for x in keras.tree.flatten(outputs))
+    except (NotImplementedError, TypeError, RuntimeError):  # TensorFlow's, JAX's and PyTorch's words for a tracer
+        return False
+
+
+def _batch_statistics(model):
+    normalizing = [layer for layer in model._flatten_layers() if _has_moving_statistics(layer)]
+
+    def observe(layer, args, kwargs, outputs):
+        with keras.StatelessScope():
+            return layer.call(*args, **{**kwargs, "training": True})
+
+    return watching.observed(normalizing, observe)
+
+
+def _has_moving_statistics(layer):
+    return hasattr(layer, "moving_mean") or hasattr(layer, "moving_variance")
