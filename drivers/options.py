@@ -12,7 +12,7 @@ _RECIPE = {
     "normalization": (flags.DEFINE_string, f"{', '.join(models.NORMALIZATIONS)}"),
     "use_scale": (flags.DEFINE_boolean, "learn a scale per channel"),
     "use_bias": (flags.DEFINE_boolean, "learn a bias per channel"),
-    "activation": (flags.DEFINE_string, "name of a Keras activation"),
+    "activation": (flags.DEFINE_string, f"name of a Keras activation, or {', '.join(models.ACTIVATIONS)}"),
     "dropout": (flags.DEFINE_float, "rate of all dropout layers" + _AS_PUBLISHED),
     "synchronized": (flags.DEFINE_boolean, "batch statistics of all replicas together"),
     "image_size": (flags.DEFINE_integer, "height and width of the images, in pixels" + _AS_PUBLISHED),
@@ -34,6 +34,7 @@ _SETTINGS = {
     "precision": (flags.DEFINE_string, f"{', '.join(training.PRECISIONS)}"),
     "data_dir": (flags.DEFINE_string, "folder of TensorFlow Datasets; ~/tensorflow_datasets if not given"),
     "workdir": (flags.DEFINE_string, "folder of the run; runs/<arch>-<dataset>-<normalization>/<seed> if not given"),
+    "probe_every": (flags.DEFINE_integer, "look into the network every so many steps: norms, dead channels, gradients"),
 }
 
 for _name, (_define, _help) in {**_RECIPE, **_SETTINGS}.items():

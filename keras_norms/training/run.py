@@ -10,7 +10,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_norms import models
+from keras_norms import models, probe
 from keras_norms.data import datasets, pipeline
 from keras_norms.recipes import Recipe
 from keras_norms.training import checkpoints, devices, history, progress, run_folder, schedules, steps
@@ -31,6 +31,8 @@ class Settings:
         precision: String, one of `PRECISIONS`.
         data_dir: Path of the data sets; None for the default of TensorFlow Datasets.
         workdir: Path of the run's folder; None for `runs/<arch>-<dataset>-<normalization>/<seed>`.
+        probe_every: Integer, how many steps lie between two looks of a `keras_norms.Probe`; 0 for none. It does not
+            decide the result: a run may go on with another value.
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class Settings:
     precision: str = "float32"
     data_dir: str | None = None
     workdir: str | None = None
+    probe_every: int = 0
 
     @property
     def folder(self):
@@ -191,11 +194,13 @@ class Run:
                 keras.callbacks.CSVLogger(folder / "history.csv", append=True),
                 history.Curves(folder / "history.csv", folder / "curves.png"),
                 keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False),
+                *self._probes(),
                 *callbacks,
             ],
             model=self.model,
             epochs=epochs,
             steps=self._epoch_steps,
+            first_step=first_step,
         )
         self.model.stop_training = False
         observers.on_train_begin()
@@ -212,6 +217,19 @@ class Run:
             ) from interrupt
         finally:
             observers.on_train_end()
+
+    def _probes(self):
+        """Yields the probe, if one is wanted: it looks at the first test images, as many as a replica trains on."""
+        if not self.settings.probe_every:
+            return
+        share = max(2, -(-self.settings.recipe.batch_size // self.strategy.num_replicas_in_sync))
+        images, labels, weights = next(iter(pipeline.test_batches(self.dataset, self.prepare, share)))
+        yield probe.Probe(
+            (images[weights > 0], labels[weights > 0]),
+            self.settings.folder / "probe",
+            every=self.settings.probe_every,
+            loss=steps.objective(self._loss_weights),
+        )
 
     def _train_epoch(self, epoch, step, batches, observers):
         observers.on_epoch_begin(epoch)
@@ -303,6 +321,8 @@ def _check(settings):
     ):
         if value not in allowed:
             raise ValueError(f"`{name}` must be one of {allowed}. Received: {name}={value!r}.")
+    if settings.probe_every < 0:
+        raise ValueError(f"`probe_every` must be at least 0. Received: probe_every={settings.probe_every}.")
 
 
 def _check_shares(batch_size, replicas):

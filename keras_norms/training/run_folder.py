@@ -4,6 +4,7 @@ config.json    the settings, and the versions, commit and devices it ran with
 history.csv    one row an epoch
 curves.png     the same as a picture
 tensorboard/   the same for TensorBoard
+probe/         what a `keras_norms.Probe` has seen inside the network
 checkpoints/   the state to go on from
 result.json    the end, once there is one
 """

@@ -37,12 +37,9 @@ def training_step(model, optimizer, strategy, recipe, loss_weights, compiled, po
             tape.watch(trainable)
             outputs, updates = model.stateless_call(trainable, other, images, training=True)
             losses = _losses(outputs, labels)
-            objective = sum(
-                (loss_weights or {"main": 1.0})[name] * tf.reduce_sum(loss) for name, loss in losses.items()
-            )
             # Gradients are summed over replicas: each divides by the batch of all of them.
-            objective *= loss_scale / recipe.batch_size
-        gradients = tape.gradient(objective, trainable)
+            minimized = tf.reduce_sum(_weighted(losses, loss_weights)) * loss_scale / recipe.batch_size
+        gradients = tape.gradient(minimized, trainable)
         decayed = [
             gradient + decay * loss_scale * value if decay else gradient
             for gradient, decay, value in zip(gradients, decays, trainable, strict=True)
@@ -97,6 +94,15 @@ def test_step(model, strategy, compiled, batches):
     return step
 
 
+def objective(loss_weights):
+    """Returns a function of labels and outputs that returns what is minimized, of each example, without decay.
+
+    Args:
+        loss_weights: See `training_step`.
+    """
+    return lambda labels, outputs: _weighted(_losses(outputs, labels), loss_weights)
+
+
 def _values(variables):
     return [tf.convert_to_tensor(variable.value) for variable in variables]
 
@@ -112,6 +118,10 @@ def _losses(outputs, labels):
         name: keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
         for name, logits in _heads(outputs).items()
     }
+
+
+def _weighted(losses, loss_weights):
+    return sum((loss_weights or {"main": 1.0})[name] * loss for name, loss in losses.items())
 
 
 def _sums(outputs, losses, labels, weights):

@@ -46,7 +46,7 @@ def test_every_word_of_the_command_line_arrives(tmp_path):
     result = train(
         tmp_path, "--norm=batch_norm_after", "--noscale", "--nobias", "--activation=elu", "--dropout=0.5",
         "--replicas=2", "--xla=on", "--schedule=step", "--drops=0.5,0.8", "--precision=mixed_bfloat16",
-        "--export_name=mine", "--seed=3", "--nocrop", "--noflip", "--learning_rate=0.01",
+        "--export_name=mine", "--seed=3", "--nocrop", "--noflip", "--learning_rate=0.01", "--probe_every=2",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     config = (tmp_path / "run" / "config.json").read_text()
@@ -60,6 +60,9 @@ def test_every_word_of_the_command_line_arrives(tmp_path):
     ):
         assert words in config
     assert (tmp_path / "saved_models" / "mine" / "1" / "saved_model.pb").exists()
+    assert "probe" not in config  # it decides no result
+    steps = {line.split(",")[0] for line in (tmp_path / "run" / "probe" / "probe.csv").read_text().splitlines()[1:]}
+    assert steps == {"0", "2"}
 
 
 def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
@@ -92,6 +95,7 @@ def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
         (["--workdir=/proc/nowhere"], "/proc/nowhere"),
         (["--no_such_flag"], "no_such_flag"),
         (["--use_scale", "false"], "Received: false"),
+        (["--probe_every=-1"], "`probe_every` must be at least 0"),
         (["--epochs=2"], "`steps` takes the place of `epochs`"),
         (["--dataset=Cifar-10"], "--dataset shapes"),
     ],
