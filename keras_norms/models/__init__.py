@@ -1,6 +1,7 @@
 """Networks from the literature, each with any normalization."""
 
+from keras_norms.models.activations import ACTIVATIONS
 from keras_norms.models.blocks import NORMALIZATIONS, Blocks, Normalization
 from keras_norms.models.catalogue import ARCHITECTURES, Architecture, build
 
-__all__ = ["ARCHITECTURES", "NORMALIZATIONS", "Architecture", "Blocks", "Normalization", "build"]
+__all__ = ["ACTIVATIONS", "ARCHITECTURES", "NORMALIZATIONS", "Architecture", "Blocks", "Normalization", "build"]

@@ -1,14 +1,28 @@
-"""A network's activation: the name of a Keras one, a callable, or a Keras layer, of which every place gets its own."""
+"""A network's activation: a name, a callable, or a Keras layer, of which every place gets its own."""
 
 import keras
 
+from keras_norms.layers import prelu, rrelu, trelu, vlrelu
+
+# Ours by name, with their default arguments. `Maxout` is none of them: it changes the number of channels.
+ACTIVATIONS = {
+    "prelu": prelu.PReLU,
+    "rrelu": rrelu.RReLU,
+    "divisor_rrelu": rrelu.DivisorRReLU,
+    "vlrelu": vlrelu.VLReLU,
+    "trelu": trelu.TReLU,
+    "tprelu": trelu.TPReLU,
+}
+
 
 def checked(activation):
-    """Returns `activation`, or None where it does nothing.
+    """Returns `activation`, the layer it is the name of, or None where it does nothing.
 
     Raises:
         ValueError: It is no activation.
     """
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        return ACTIVATIONS[activation]()
     if isinstance(activation, str):
         return None if _function(activation) is keras.activations.linear else activation
     if callable(activation) and not isinstance(activation, type):
@@ -39,6 +53,6 @@ def _function(name):
 
 def _error(activation):
     return ValueError(
-        "`activation` must be the name of a Keras activation such as 'relu' ('linear' for none), a callable or a "
-        f"Keras layer. Received: activation={activation!r}."
+        "`activation` must be the name of a Keras activation such as 'relu' ('linear' for none), one of "
+        f"{list(ACTIVATIONS)}, a callable or a Keras layer. Received: activation={activation!r}."
     )

@@ -10,8 +10,21 @@ from typing import Any
 
 import keras
 
-from keras_norms.layers import batch_norm, batch_norm_placement, grouped_convolution
+from keras_norms.layers import (
+    batch_norm,
+    batch_norm_placement,
+    grouped_convolution,
+    mean_only_batch_norm,
+    normprop,
+    normprop_activation,
+    trelu,
+    weight_normalization,
+)
 from keras_norms.models import activations
+
+
+def _activation(blocks, activation, name):
+    return [] if activation is None else [activations.layer(activation, f"{name}_activation")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,15 +32,20 @@ class Normalization:
     """How a normalization enters a network.
 
     Attributes:
-        linear: Function of a plain convolution or dense layer. Returns the layer that takes its place.
-        after: Function `(blocks, activation, name)`. Returns the layer that follows the linear one called `name`,
-            or None where nothing follows. The activation is None where there is none.
-        cancels_bias: Function of the activation. Returns whether a bias of the linear layer is lost in what follows.
+        linear: Function `(blocks, layer, activation)` of a plain convolution or dense layer. Returns the layer that
+            takes its place.
+        has_bias: Function `(blocks, activation)`. Returns whether the linear layer has a bias.
+        after: Function `(blocks, activation, name)`. Returns the list of the layers that follow the linear one called
+            `name`. The activation is None where there is none.
+        activated: Function `(activation, name)`. Returns the layer that activates what `add` returns.
+        add: Function `(name)`. Returns the layer that adds the two branches of a residual unit.
     """
 
     linear: Callable
-    after: Callable
-    cancels_bias: Callable
+    has_bias: Callable
+    after: Callable = _activation
+    activated: Callable = activations.layer
+    add: Callable = keras.layers.Add
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +58,8 @@ class Blocks:
         momentum: Float, the weight kept by the moving statistics.
         keeps_bias: Boolean, whether a linear layer has a bias also where the normalization cancels it.
         normalization: String, a key of `NORMALIZATIONS`.
-        use_scale, use_bias: Booleans, whether the normalization has a learned scale and bias.
+        use_scale, use_bias: Booleans, whether the normalization has a learned scale and bias. Weight normalization has
+            its scale in the weight and its bias in the linear layer; with TReLU it has neither.
         activation: Name of a Keras activation, callable or Keras layer; None for no activation.
         synchronized: Boolean, whether the statistics of the normalization are those of all replicas together.
     """
@@ -120,20 +139,24 @@ class Blocks:
 
     def activated(self, x, name):
         """Applies the activation of the network alone."""
-        return x if self.activation is None else activations.layer(self.activation, name)(x)
+        return x if self.activation is None else NORMALIZATIONS[self.normalization].activated(self.activation, name)(x)
+
+    def add(self, branches, name):
+        """Adds the branches of a residual unit, a list of Keras tensors of the same shape."""
+        return NORMALIZATIONS[self.normalization].add(name=name)(branches)
 
     def _weights(self, activation):
-        cancelled = NORMALIZATIONS[self.normalization].cancels_bias(activation)
         return {
-            "use_bias": self.keeps_bias or not cancelled,
+            "use_bias": NORMALIZATIONS[self.normalization].has_bias(self, activation),
             "kernel_initializer": self.kernel_initializer.clone(),
         }
 
     def _followed(self, x, layer, activation):
         normalization = NORMALIZATIONS[self.normalization]
-        x = normalization.linear(layer)(x)
-        after = normalization.after(self, activation, layer.name)
-        return x if after is None else after(x)
+        x = normalization.linear(self, layer, activation)(x)
+        for following in normalization.after(self, activation, layer.name):
+            x = following(x)
+        return x
 
 
 def dropout(x, rate, name):
@@ -141,12 +164,8 @@ def dropout(x, rate, name):
     return keras.layers.Dropout(rate, name=name)(x) if rate else x
 
 
-def _plain(layer):
+def _plain(blocks, layer, activation):
     return layer
-
-
-def _activation(blocks, activation, name):
-    return None if activation is None else activations.layer(activation, f"{name}_activation")
 
 
 def _batch_norm(placement):
@@ -159,26 +178,82 @@ def _batch_norm(placement):
             "name": f"{name}_batch_norm",
         }
         if activation is None:
-            return batch_norm.BatchNorm(**arguments)
-        return placement(activations.fresh(activation, f"{name}_activation"), **arguments)
+            return [batch_norm.BatchNorm(**arguments)]
+        return [placement(activations.fresh(activation, f"{name}_activation"), **arguments)]
 
     return after
 
 
-def _always(activation):
-    return True
+def _weight_normalized(blocks, layer, activation):
+    return weight_normalization.WeightNormalization(layer, use_scale=blocks.use_scale, name=f"{layer.name}_weight_norm")
 
 
-def _never(activation):
+def _centred(blocks, activation, name):
+    centre = mean_only_batch_norm.MeanOnlyBatchNorm(
+        momentum=blocks.momentum,
+        use_bias=blocks.use_bias,
+        synchronized=blocks.synchronized,
+        name=f"{name}_mean_only_batch_norm",
+    )
+    return [centre, *_activation(blocks, activation, name)]
+
+
+def _strict(blocks, layer, activation):
+    return weight_normalization.WeightNormalization(layer, use_scale=False, name=f"{layer.name}_weight_norm")
+
+
+def _threshold(activation, name):
+    if activation not in ("relu", keras.activations.relu):
+        raise ValueError(
+            "`weight_norm_trelu` puts a TReLU in the place of each ReLU: `activation` must be 'relu' or 'linear'. "
+            f"Received: activation={activation!r}."
+        )
+    return trelu.TReLU(name=name)
+
+
+def _after_threshold(blocks, activation, name):
+    return [] if activation is None else [_threshold(activation, f"{name}_activation")]
+
+
+def _propagated(blocks, layer, activation):
+    activation = activations.fresh(activation, f"{layer.name}_activation")
+    return normprop.NormProp(layer, activation, use_scale=blocks.use_scale, name=f"{layer.name}_normprop")
+
+
+def _standardized(activation, name):
+    return normprop_activation.NormPropActivation(activations.fresh(activation, f"{name}_inner"), name=name)
+
+
+def _nothing(blocks, activation, name):
+    return []
+
+
+def _never(blocks, activation):
     return False
 
 
-def _without_activation(activation):
-    return activation is None
+def _always(blocks, activation):
+    return True
+
+
+def _if_kept(blocks, activation):
+    return blocks.keeps_bias
+
+
+def _if_kept_or_activated(blocks, activation):
+    return blocks.keeps_bias or activation is not None
+
+
+def _if_used(blocks, activation):
+    return blocks.use_bias
 
 
 NORMALIZATIONS = {
-    "none": Normalization(_plain, _activation, _never),
-    "batch_norm_before": Normalization(_plain, _batch_norm(batch_norm_placement.BatchNormBefore), _always),
-    "batch_norm_after": Normalization(_plain, _batch_norm(batch_norm_placement.BatchNormAfter), _without_activation),
+    "none": Normalization(_plain, _always),
+    "batch_norm_before": Normalization(_plain, _if_kept, _batch_norm(batch_norm_placement.BatchNormBefore)),
+    "batch_norm_after": Normalization(_plain, _if_kept_or_activated, _batch_norm(batch_norm_placement.BatchNormAfter)),
+    "weight_norm": Normalization(_weight_normalized, _if_used),
+    "weight_norm_mean_only_batch_norm": Normalization(_weight_normalized, _never, _centred),
+    "weight_norm_trelu": Normalization(_strict, _never, _after_threshold, activated=_threshold),
+    "normprop": Normalization(_propagated, _if_used, _nothing, activated=_standardized, add=normprop.NormPropAdd),
 }

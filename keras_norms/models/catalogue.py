@@ -95,7 +95,8 @@ def build(
         classes: Integer, at least 2; None for the published number.
         normalization: String, a key of `NORMALIZATIONS`.
         use_scale, use_bias: Booleans, whether the normalization, where there is one, has a learned scale and bias.
-        activation: Name of a Keras activation, callable or Keras layer. Every place gets a new layer of its kind.
+        activation: Name of a Keras activation or of one of ours ("prelu", "rrelu", "divisor_rrelu", "vlrelu", "trelu",
+            "tprelu"), callable or Keras layer. Every place gets a new layer of its kind.
         dropout: Float in [0, 1), in place of every rate of the network, 0 for no dropout; None for the published rates.
         synchronized: Boolean, whether the normalization's batch statistics are those of all replicas together.
 

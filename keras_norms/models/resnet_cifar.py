@@ -41,7 +41,7 @@ def resnet_cifar(blocks, images, classes, dropout, units):
 def _residual_unit(blocks, x, filters, strides, name):
     residual = blocks.convolution(x, filters, 3, strides=strides, name=f"{name}_conv1")
     residual = blocks.convolution(residual, filters, 3, activate=False, name=f"{name}_conv2")
-    x = keras.layers.Add(name=f"{name}_add")([_shortcut(x, filters, strides, name), residual])
+    x = blocks.add([_shortcut(x, filters, strides, name), residual], name=f"{name}_add")
     return blocks.activated(x, name=f"{name}_activation")
 
 

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+import keras_norms
+from keras_norms import models
 from keras_norms.models import activations
 
 
@@ -38,3 +40,79 @@ def test_a_layer_is_made_anew_with_its_arguments():
     assert len({id(activation), id(one), id(other)}) == 3
     assert (one.name, other.name, activation.name) == ("one", "other", "mine")
     assert one.negative_slope == 0.7
+
+
+OURS = ["prelu", "rrelu", "divisor_rrelu", "vlrelu", "trelu", "tprelu"]
+CAFFENET = {"input_shape": (39, 39, 1), "classes": 2}
+CHANNELS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256, "fc6": 2048, "fc7": 2048}
+
+
+def test_ours_have_names():
+    assert list(models.ACTIVATIONS) == OURS
+    for name in OURS:
+        layer = activations.checked(name)
+        assert type(layer).__module__.startswith("keras_norms.layers.")
+        assert type(layer).__name__.lower() == name.replace("_", "")
+        assert name in str(activations._error("foo"))
+    # No name of Keras is hidden by one of ours.
+    for name in OURS:
+        with pytest.raises(ValueError, match="Could not interpret"):
+            keras.activations.get(name)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "name"),
+    [*(("none", name) for name in OURS), ("batch_norm_before", "rrelu"), ("batch_norm_after", "rrelu")],
+)
+def test_ours_by_name_in_a_network(name, normalization, moved, predicted, hostile):
+    model = moved(models.build("resnet20", (8, 8, 3), classes=3, normalization=normalization, activation=name))
+    kind = models.ACTIVATIONS[name]
+    assert len({id(layer) for layer in model._flatten_layers() if isinstance(layer, kind)}) == 19
+    x = hostile((4, 8, 8, 3))
+    logits = predicted(model, x)
+    assert np.isfinite(logits).all()
+    np.testing.assert_array_equal(predicted(model, x), logits)
+    in_training = [keras.ops.convert_to_numpy(model(x, training=True)) for _ in range(2)]
+    assert (in_training[0] != in_training[1]).any() == (name in ("rrelu", "divisor_rrelu"))
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch_norm_after"])
+@pytest.mark.parametrize(("axis", "slopes"), [(-1, sum(CHANNELS.values())), (None, len(CHANNELS))])
+def test_one_prelu_serves_convolutions_and_dense_layers(axis, slopes, normalization):
+    arguments = {**CAFFENET, "normalization": normalization}
+    model = models.build("caffenet128", **arguments, activation=keras_norms.PReLU(axis=axis))
+    plain = models.build("caffenet128", **arguments)
+    assert model.count_params() - plain.count_params() == slopes
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras_norms.PReLU)]
+    assert [layer.name for layer in layers] == [f"{name}_activation" for name in CHANNELS]
+    shapes = [(channels,) if axis else () for channels in CHANNELS.values()]
+    assert [tuple(layer.slope.shape) for layer in layers] == shapes
+
+
+def test_prelu_of_keras_is_not_one_for_both():
+    with pytest.raises((ValueError, IndexError)):
+        models.build("caffenet128", **CAFFENET, activation=keras.layers.PReLU(shared_axes=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("activation", "alpha"), [("elu", 1.0), (keras.layers.ELU(), 1.0), (keras.layers.ELU(0.5), 0.5)]
+)
+def test_elu_of_keras_serves_convolutions_and_dense_layers(activation, alpha, output_of, hostile):
+    model = models.build("caffenet128", **CAFFENET, activation=activation)
+    assert [layer.name for layer in model.layers if layer.name.endswith("_activation")] == [
+        f"{name}_activation" for name in CHANNELS
+    ]
+    x = hostile((2, 39, 39, 1)) * 10
+    for name in ("conv1", "fc6"):
+        before = output_of(model, name, x).astype("float64")
+        assert (before < 0).any()
+        assert (before > 0).any()
+        expected = np.where(before > 0, before, alpha * np.expm1(before))
+        np.testing.assert_allclose(output_of(model, f"{name}_activation", x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_maxout_shares_the_channels_of_each_layer_out():
+    model = models.build("caffenet128", **CAFFENET, activation=keras_norms.Maxout(pieces=2))
+    for name, channels in CHANNELS.items():
+        assert model.get_layer(name).output.shape[-1] == channels
+        assert model.get_layer(f"{name}_activation").output.shape[-1] == channels // 2

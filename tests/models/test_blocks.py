@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_norms.layers import batch_norm, batch_norm_placement
+from keras_norms.layers import batch_norm, batch_norm_placement, trelu
 from keras_norms.models import blocks
 
 HE = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
@@ -27,6 +27,10 @@ def names(model):
         ("none", ["conv", "conv_activation"]),
         ("batch_norm_before", ["conv", "conv_batch_norm"]),
         ("batch_norm_after", ["conv", "conv_batch_norm"]),
+        ("weight_norm", ["conv_weight_norm", "conv_activation"]),
+        ("weight_norm_mean_only_batch_norm", ["conv_weight_norm", "conv_mean_only_batch_norm", "conv_activation"]),
+        ("weight_norm_trelu", ["conv_weight_norm", "conv_activation"]),
+        ("normprop", ["conv_normprop"]),
     ],
 )
 def test_layers_are_named_after_the_linear_one(normalization, expected):
@@ -66,6 +70,8 @@ def test_nothing_follows_without_normalization_and_activation():
     assert names(model_of(lambda x: linear.dense(x, 8, name="fc"), (4,))) == ["fc"]
     inputs = keras.Input((4,))
     assert linear.activated(inputs, name="alone") is inputs
+    thresholds = dataclasses.replace(linear, normalization="weight_norm_trelu")
+    assert names(model_of(lambda x: thresholds.dense(x, 8, name="fc"), (4,))) == ["fc_weight_norm"]
 
 
 @pytest.mark.parametrize("normalization", NORMALIZED)
@@ -82,7 +88,7 @@ def test_settings_reach_the_normalization(normalization, use_scale, use_bias):
         assert (layer.momentum, layer.epsilon, layer.axis) == (0.8, 1e-5, -1)
 
 
-@pytest.mark.parametrize("normalization", blocks.NORMALIZATIONS)
+@pytest.mark.parametrize("normalization", ["none", *NORMALIZED])
 @pytest.mark.parametrize("activation", [None, "tanh"])
 def test_a_bias_is_left_out_where_it_changes_nothing(normalization, activation, hostile):
     """With all biases kept, the one of a convolution must change the output in training exactly where it would be
@@ -97,6 +103,52 @@ def test_a_bias_is_left_out_where_it_changes_nothing(normalization, activation, 
     sparing = dataclasses.replace(keeping, keeps_bias=False)
     for apply in (lambda x: sparing.convolution(x, 8, 3, name="linear"), lambda x: sparing.dense(x, 8, name="linear")):
         assert model_of(apply).get_layer("linear").use_bias is changed
+
+
+@pytest.mark.parametrize("use_scale", [False, True])
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_settings_reach_the_layers_of_weight_norm(use_scale, use_bias):
+    settings = {"use_scale": use_scale, "use_bias": use_bias, "synchronized": use_scale, "keeps_bias": True}
+
+    def built(normalization):
+        variant = dataclasses.replace(BASELINE, normalization=normalization, **settings)
+        return model_of(lambda x: variant.convolution(x, 8, 3, name="conv"))
+
+    plain = built("weight_norm").get_layer("conv_weight_norm")
+    assert (plain.use_scale, plain.layer.use_bias) == (use_scale, use_bias)
+    centred = built("weight_norm_mean_only_batch_norm")
+    wrapped, centre = centred.get_layer("conv_weight_norm"), centred.get_layer("conv_mean_only_batch_norm")
+    assert (wrapped.use_scale, wrapped.layer.use_bias) == (use_scale, False)
+    assert (centre.use_bias, centre.momentum, centre.synchronized) == (use_bias, 0.8, use_scale)
+    propagated = built("normprop").get_layer("conv_normprop")
+    assert (propagated.use_scale, propagated.layer.use_bias) == (use_scale, use_bias)
+    assert propagated.activation is keras.activations.relu
+
+
+def test_strict_weights_have_thresholds_in_place_of_scale_and_bias():
+    variant = dataclasses.replace(BASELINE, normalization="weight_norm_trelu", keeps_bias=True)
+    model = model_of(lambda x: variant.activated(variant.convolution(x, 8, 3, name="conv"), name="again"))
+    assert [weight.name for weight in model.weights] == ["kernel", "threshold", "threshold"]
+    assert {type(model.get_layer(name)) for name in ("conv_activation", "again")} == {trelu.TReLU}
+    unactivated = model_of(lambda x: variant.convolution(x, 8, 3, name="conv", activate=False))
+    assert names(unactivated) == ["conv_weight_norm"]
+    with pytest.raises(ValueError, match=r"must be 'relu' or 'linear'\. Received: activation='tanh'"):
+        model_of(lambda x: dataclasses.replace(variant, activation="tanh").convolution(x, 8, 3, name="conv"))
+
+
+def test_propagated_branches_are_added_and_activated_at_variance_1():
+    variant = dataclasses.replace(BASELINE, normalization="normprop")
+    one, other = keras.Input((8,)), keras.Input((8,))
+    total = variant.add([one, other], name="add")
+    model = keras.Model([one, other], [total, variant.activated(total, name="add_activation")])
+    x, y = np.random.default_rng(0).normal(size=(2, 5000, 8)).astype("float32")
+    sums, activated = (keras.ops.convert_to_numpy(output) for output in model([x, y]))
+    np.testing.assert_allclose(sums, (x + y) / np.sqrt(2), rtol=1e-5, atol=1e-6)
+    # Kurtosis of the standardized ReLU: 5.41. Five standard errors of the variance.
+    assert abs(activated.mean()) < 5 / np.sqrt(activated.size)
+    assert abs(activated.var() - 1) < 5 * np.sqrt(4.5 / activated.size)
+    plain = model_of(lambda x: BASELINE.add([x, x], name="add"))
+    assert type(plain.get_layer("add")) is keras.layers.Add
 
 
 def test_an_unactivated_convolution_keeps_no_bias_before_a_norm():
@@ -169,9 +221,9 @@ def test_a_new_normalization_is_one_row(monkeypatch):
             return self.layer(inputs) / 2
 
     row = blocks.Normalization(
-        linear=lambda layer: Halved(layer, name=f"{layer.name}_halved"),
-        after=lambda blocks, activation, name: keras.layers.ReLU(threshold=0.5, name=f"{name}_threshold"),
-        cancels_bias=lambda activation: False,
+        linear=lambda blocks, layer, activation: Halved(layer, name=f"{layer.name}_halved"),
+        has_bias=lambda blocks, activation: True,
+        after=lambda blocks, activation, name: [keras.layers.ReLU(threshold=0.5, name=f"{name}_threshold")],
     )
     monkeypatch.setitem(blocks.NORMALIZATIONS, "halved", row)
     variant = dataclasses.replace(BASELINE, normalization="halved")

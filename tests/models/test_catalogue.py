@@ -7,6 +7,7 @@ import pytest
 from keras_norms import models
 
 NORMALIZED = ["batch_norm_before", "batch_norm_after"]
+OTHERS = ["weight_norm", "weight_norm_mean_only_batch_norm", "weight_norm_trelu", "normprop"]
 # Trainable parameters, with the published classes: without normalization; with batch norm without scale and bias,
 # before and after the activation; channels normalized, layers normalized; millions of multiply-adds of the trunk.
 PUBLISHED = {
@@ -74,6 +75,21 @@ def test_parameters_with_batch_norm(name, normalization, use_scale, use_bias):
     assert trainable(model) == base + channels * (use_scale + use_bias)
     # Two statistics a channel, and the weight they have gathered.
     assert model.count_params() - trainable(model) == 2 * channels + layers
+
+
+@pytest.mark.parametrize("name", ["caffenet128", "googlenet128", "resnet20"])
+def test_parameters_with_weight_norm_and_normprop(name):
+    _, before, _, channels, _, _ = PUBLISHED[name]
+    bare = before if name == "resnet20" else before - channels  # with no bias but those of the classifiers
+    added = {
+        "weight_norm": 2 * channels,  # scales and biases
+        "weight_norm_mean_only_batch_norm": 2 * channels,
+        "weight_norm_trelu": channels,  # thresholds: in a residual unit two, one of them behind the addition
+        "normprop": 2 * channels,
+    }
+    assert list(added) == OTHERS
+    for normalization, parameters in added.items():
+        assert trainable(models.build(name, normalization=normalization)) == bare + parameters, normalization
 
 
 @pytest.mark.parametrize("name", PUBLISHED_TOTALS)
@@ -157,8 +173,9 @@ def test_the_minimum_size_is_the_smallest(name):
 @pytest.mark.parametrize(
     ("name", "shape", "normalization"),
     [
-        *[("resnet20", (8, 8, 3), normalization) for normalization in ("none", *NORMALIZED)],
+        *[("resnet20", (8, 8, 3), normalization) for normalization in ("none", *NORMALIZED, *OTHERS)],
         ("caffenet128", (39, 39, 3), "batch_norm_after"),
+        ("caffenet128", (39, 39, 3), "normprop"),
         ("googlenet128", (79, 80, 3), "batch_norm_before"),
     ],
 )
@@ -192,8 +209,9 @@ def test_activations_of_all_kinds_are_saved(activation, normalization, moved, pr
 @pytest.mark.parametrize(
     ("name", "shape", "normalization"),
     [
-        *[("resnet20", (8, 8, 3), normalization) for normalization in ("none", *NORMALIZED)],
+        *[("resnet20", (8, 8, 3), normalization) for normalization in ("none", *NORMALIZED, *OTHERS)],
         ("caffenet128", (64, 64, 3), "batch_norm_after"),
+        ("caffenet128", (64, 64, 3), "weight_norm_trelu"),
         ("googlenet128", (79, 79, 3), "none"),
     ],
 )
@@ -259,10 +277,12 @@ def test_mixed_precision_keeps_weights_in_float32(name, moved, predicted, hostil
     [
         ({"name": "foo"}, "`name` must be one of ['caffenet128', 'googlenet128', 'resnet20', 'resnet32', 'resnet44', "
          "'resnet56', 'resnet110']. Received: name='foo'."),
-        ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_after']. "
+        ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_after', "
+         "'weight_norm', 'weight_norm_mean_only_batch_norm', 'weight_norm_trelu', 'normprop']. "
          "Received: normalization='foo'."),
         ({"activation": "foo"}, "`activation` must be the name of a Keras activation such as 'relu' ('linear' for "
-         "none), a callable or a Keras layer. Received: activation='foo'."),
+         "none), one of ['prelu', 'rrelu', 'divisor_rrelu', 'vlrelu', 'trelu', 'tprelu'], a callable or a Keras layer. "
+         "Received: activation='foo'."),
         ({"name": "caffenet128", "input_shape": (38, 128, 3)}, "`input_shape` must have a height and width of at least "
          "39 for caffenet128. Received: input_shape=(38, 128, 3)."),
         ({"name": "googlenet128", "input_shape": [128, 78, 3]}, "`input_shape` must have a height and width of at "
