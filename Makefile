@@ -1,8 +1,13 @@
-# Every target makes the environment first when it is missing or its inputs have changed.
+# Every target makes its environment first when it is missing or its inputs have changed.
 PYTHON ?= python3
 ENVIRONMENT = .venv/installed
+BACKENDS = .venv-backends/installed
+ADDONS = .venv-tfa/installed
+# What knows no backend: these tests pass on all of them.
+PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
+  tests/properties) tests/test_examples.py::test_examples_of_docstrings
 
-.PHONY: train test lint wheel clean
+.PHONY: train test test-backends test-tfa golden lint wheel clean
 
 # GoogLeNet128 with batch norm on the drawn images of `shapes`, smaller than published to fit into minutes.
 train: $(ENVIRONMENT)
@@ -12,6 +17,18 @@ train: $(ENVIRONMENT)
 test: $(ENVIRONMENT)
 	.venv/bin/python -m pytest --numprocesses auto --quiet
 
+# The portable half on JAX and on PyTorch, without TensorFlow; with them, parity with PyTorch and flax.
+test-backends: $(BACKENDS)
+	KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --numprocesses auto --quiet $(PORTABLE)
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --numprocesses auto --quiet $(PORTABLE)
+
+# The numbers of TensorFlow Addons in tests/golden: computed again and compared, or written.
+test-tfa: $(ADDONS)
+	.venv-tfa/bin/python tests/golden/addons.py --check
+
+golden: $(ADDONS)
+	.venv-tfa/bin/python tests/golden/addons.py
+
 lint: $(ENVIRONMENT)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -20,9 +37,24 @@ wheel: $(ENVIRONMENT)
 	.venv/bin/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-backends .venv-tfa build dist *.egg-info
 
 $(ENVIRONMENT): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	touch $@
+
+# PyPI's torch brings several gigabytes of CUDA. Its CPU build comes with
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu before the command.
+$(BACKENDS): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-backends
+	.venv-backends/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  keras jax torch flax pytest pytest-xdist hypothesis
+	.venv-backends/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# Addons ended with TensorFlow 2.15, which needs NumPy 1 and Python 3.11 or older.
+$(ADDONS): tests/golden/constraints.txt
+	$(PYTHON) -m venv .venv-tfa
+	.venv-tfa/bin/pip install --quiet --disable-pip-version-check --requirement tests/golden/constraints.txt
 	touch $@

@@ -17,10 +17,11 @@ BELOW = {
     "initializers": {"ops", "layers"},
     "surgery": {"ops", "layers"},
     "models": {"layers", "initializers"},
-    "training": {"models", "initializers", "surgery", "data", "recipes"},
+    "probe": {"ops", "layers"},
+    "training": {"models", "initializers", "surgery", "data", "recipes", "probe"},
     "export": {"surgery", "data"},
 }
-PORTABLE = {"ops", "layers", "initializers", "surgery", "models"}
+PORTABLE = {"ops", "layers", "initializers", "surgery", "models", "probe"}
 BACKENDS = {"tensorflow", "jax", "torch"}
 
 
