@@ -28,6 +28,8 @@ class BatchRenorm(batch_norm.BatchNorm):
 
         model.fit(..., callbacks=[keras.callbacks.LambdaCallback(on_train_batch_begin=relax)])
 
+    On JAX, where `fit` holds the state of an epoch itself, take `on_epoch_begin`.
+
     Before there are moving statistics, in the first step, it is `BatchNorm` whatever the limits: corrected towards
     the mean 0 and variance 1 that they read then, it would not normalize at all.
 

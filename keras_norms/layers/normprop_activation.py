@@ -26,15 +26,15 @@ class NormPropActivation(keras.Layer):
 
     Example:
     >>> layer = keras_norms.NormPropActivation("relu")
-    >>> keras.ops.convert_to_numpy(layer(np.array([[-3.0, 0.0, 1.0]]))).round(4).tolist()
-    [[-0.6833, -0.6833, 1.0295]]
+    >>> print(keras.ops.convert_to_numpy(layer(np.array([[-3.0, 0.0, 1.0]]))))
+    [[-0.6833317 -0.6833317  1.0295268]]
 
     Reference: [Arpit et al., 2016](https://arxiv.org/abs/1603.01431)
     """
 
     def __init__(self, activation="relu", **kwargs):
         super().__init__(**kwargs)
-        self.activation = keras.activations.get(activation)
+        self.activation = checked(activation)
         self.moments = activation_moments.of(self.activation)
         self.supports_masking = True
 
@@ -47,9 +47,21 @@ class NormPropActivation(keras.Layer):
         return normprop.standardized(self.activation(inputs), self.moments.mean, self.moments.deviation)
 
     def compute_output_shape(self, input_shape):
-        if isinstance(self.activation, keras.Layer):
-            return self.activation.compute_output_shape(input_shape)
-        return tuple(input_shape)
+        return output_shape(self.activation, input_shape)
 
     def get_config(self):
         return {**super().get_config(), "activation": keras.activations.serialize(self.activation)}
+
+
+def checked(activation):
+    """Returns an activation as a function or Keras layer."""
+    if isinstance(activation, type):
+        raise ValueError(f"`activation` must be an object, not a class. Received: activation={activation}.")
+    return keras.activations.get(activation)
+
+
+def output_shape(activation, shape):
+    """Returns the shape of what an activation makes of a tensor of a shape: some merge channels."""
+    if isinstance(activation, keras.Layer):
+        return activation.compute_output_shape(shape)
+    return (*shape[:-1], shape[-1] // 2) if activation is keras.activations.glu else tuple(shape)

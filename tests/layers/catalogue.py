@@ -257,6 +257,7 @@ def _normalizations_of_examples():
 
 def _normalization_propagation():
     prop, L = layers.NormProp, keras.layers
+    # Without bias where a unit could otherwise stay on one side of zero, and learn nothing there.
     yield prop, lambda: prop(L.Dense(4)), (8, 3), {"output_shape": (8, 4)}
     yield (
         prop,
@@ -267,12 +268,22 @@ def _normalization_propagation():
     yield (
         prop,
         lambda: prop(
-            L.Dense(6), layers.TPReLU(), axis=[], initial_scale=0.5, scale_regularizer="l2", scale_constraint="NonNeg"
+            L.Dense(6, use_bias=False),
+            layers.PReLU(),
+            axis=[],
+            initial_scale=0.5,
+            scale_regularizer="l2",
+            scale_constraint="NonNeg",
         ),
-        (8, 3),
-        {"output_shape": (8, 6)},
+        (32, 3),
+        {"output_shape": (32, 6)},
     )
-    yield prop, lambda: prop(L.Dense(6), layers.Maxout(pieces=2)), (8, 3), {"output_shape": (8, 3)}
+    yield (
+        prop,
+        lambda: prop(L.Dense(6, use_bias=False), layers.Maxout(pieces=2)),
+        (32, 3),
+        {"output_shape": (32, 3)},
+    )
     yield prop, lambda: prop(L.Dense(6), "glu"), (8, 3), {"output_shape": (8, 3)}
     yield prop, lambda: prop(L.Dense(6), layers.RReLU(seed=1)), (8, 3), {"output_shape": (8, 6), "random": True}
     # TensorFlow computes no gradient of a convolution of nothing.
@@ -286,9 +297,9 @@ def _normalization_propagation():
     )
     yield (
         prop,
-        lambda: prop(L.DepthwiseConv2D(3, depth_multiplier=2, padding="same"), L.PReLU(shared_axes=[1, 2])),
-        (2, 5, 6, 3),
-        {"output_shape": (2, 5, 6, 6), **no_rows},
+        lambda: prop(L.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False), layers.PReLU()),
+        (2, 9, 10, 3),
+        {"output_shape": (2, 7, 8, 6), **no_rows},
     )
     for count in (2, 3):
         yield layers.NormPropAdd, layers.NormPropAdd, [IMAGES] * count

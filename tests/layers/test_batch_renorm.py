@@ -84,13 +84,15 @@ def test_limits_follow_a_callback_in_a_compiled_fit_and_are_saved(hostile, tmp_p
     x = np.concatenate([hostile((8, 4, 3), seed=seed) for seed in range(4)])
     layer = layers.BatchRenorm(1.0, 0.0)
     model = model_of(layer)
-    relax = keras.callbacks.LambdaCallback(
-        on_train_batch_begin=lambda batch, logs=None: (
-            layer.scale_limit.assign(1 + batch),
-            layer.shift_limit.assign(batch),
-        )
-    )
-    model.fit(x, x, batch_size=8, shuffle=False, epochs=1, verbose=0, callbacks=[relax])
+
+    def relax(number, logs=None):
+        layer.scale_limit.assign(1 + number)
+        layer.shift_limit.assign(number)
+
+    # On JAX `fit` holds the state of an epoch itself.
+    hook = "on_epoch_begin" if keras.backend.backend() == "jax" else "on_train_batch_begin"
+    callback = keras.callbacks.LambdaCallback(**{hook: relax})
+    model.fit(x, x, batch_size=8, shuffle=False, epochs=4, verbose=0, callbacks=[callback])
     np.testing.assert_array_equal(numpy([layer.scale_limit, layer.shift_limit]), [4, 3])
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras").layers[0]

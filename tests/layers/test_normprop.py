@@ -368,6 +368,20 @@ def test_half_precision_standardizes_in_float32():
     np.testing.assert_allclose(array(y), expected, atol=0.02, rtol=5e-3)
 
 
+def test_scale_is_float32_where_the_kernel_is_not():
+    keras.config.set_dtype_policy("float16")
+    layer = built(L.Dense(3), (4,))
+    dtypes = [keras.backend.standardize_dtype(v.dtype) for v in (layer.layer.kernel, layer.scale)]
+    assert dtypes == ["float16", "float32"]
+
+
+def test_output_has_the_dtype_of_the_activation():
+    keras.config.set_dtype_policy("mixed_float16")
+    layer = NormProp(L.Dense(3), layers.TReLU(dtype="float32"))
+    assert layer(keras.Input((4,))).dtype == "float32"
+    assert keras.backend.standardize_dtype(layer(normal((2, 4))).dtype) == "float32"
+
+
 def test_regularizer_and_constraint_are_those_of_the_scale():
     layer = NormProp(L.Dense(3), scale_regularizer=keras.regularizers.L2(0.5), scale_constraint="non_neg")
     model = keras.Sequential([keras.Input((4,)), layer])

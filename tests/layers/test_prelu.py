@@ -66,6 +66,10 @@ def test_initializer_regularizer_and_constraint_reach_the_slope():
     assert type(layer.slope.constraint) is keras.constraints.NonNeg
 
 
+def test_integers_are_computed_with_as_numbers():
+    np.testing.assert_array_equal(ops.convert_to_numpy(PReLU()(np.array([[-3, 0, 2]], "int32"))), [[-0.75, 0, 2]])
+
+
 def test_passes_masks_on():
     assert PReLU()(keras.layers.Masking()(keras.Input((4, 3))))._keras_mask is not None
 

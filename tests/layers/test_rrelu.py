@@ -92,7 +92,7 @@ def test_mean_slope_is_that_of_training_whatever_the_bounds():
     slopes = drawn(layer)
     assert abs(slopes.mean() - layer.inference_slope) < 5 * slopes.std() / math.sqrt(MANY)
     # Bounds that are close keep their digits.
-    assert DivisorRReLU.with_mean_slope(4, 4 + 1e-12).inference_slope == pytest.approx(0.25, rel=1e-11)
+    assert DivisorRReLU.with_mean_slope(3, 3 + 1e-12).inference_slope == pytest.approx(1 / 3, rel=1e-11)
 
 
 def test_mean_slope_layer_is_an_ordinary_one():
@@ -229,6 +229,13 @@ def test_fit_draws_and_predict_does_not(hostile):
     losses = [model.fit(x, np.zeros(8), batch_size=8, verbose=0).history["loss"][0] for _ in range(2)]
     assert losses[0] != losses[1]
     np.testing.assert_array_equal(model.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_integers_are_computed_with_as_numbers(kind, training):
+    y = numpy(kind(0.5, 0.5, inference_slope=0.5)(np.array([[-3, 0, 2]], "int32"), training=training))
+    np.testing.assert_array_equal(y, [[-6 if kind is DivisorRReLU and training else -1.5, 0, 2]])
 
 
 @pytest.mark.parametrize("kind", KINDS)

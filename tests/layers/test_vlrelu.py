@@ -25,6 +25,10 @@ def test_a_third_keeps_the_digits_of_half_precision():
     np.testing.assert_array_equal(y, (x.astype("float64") / 3).astype("float16"))
 
 
+def test_integers_are_computed_with_as_numbers():
+    np.testing.assert_array_equal(ops.convert_to_numpy(VLReLU()(np.array([[-3, 0, 2]], "int32"))), [[-1, 0, 2]])
+
+
 def test_has_no_weights_and_passes_masks_on():
     layer = VLReLU()
     assert layer(keras.layers.Masking()(keras.Input((4, 3))))._keras_mask is not None
