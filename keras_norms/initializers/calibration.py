@@ -34,9 +34,12 @@ def in_order(model, batch, layers, calibrate):
         if not _has_values(outputs):
             rows[id(layer)] = skipped(layer, "runs in a compiled function")
             return None
-        safe.keep(layer.variables)
-        rows[id(layer)] = calibrate(layer, args, kwargs)
+        rows[id(layer)] = _Uncast(autocast=False)(keras.ops.zeros(()), function=lambda: corrected(layer, args, kwargs))
         return layer.call(*args, **kwargs)
+
+    def corrected(layer, args, kwargs):
+        safe.keep(layer.variables)
+        return calibrate(layer, args, kwargs)
 
     _check_batch(batch)
     with Restoring() as safe, watching.observed(layers, observe), _batch_statistics(model):
@@ -60,6 +63,17 @@ class Restoring(contextlib.AbstractContextManager):
         if error is not None:
             for variable, value in self._before.values():
                 variable.assign(value)
+
+
+class _Uncast(keras.Layer):
+    """Calls a function where variables have the dtype they are stored in.
+
+    In the call of a layer in mixed precision they read as rounded copies, and on PyTorch it is the copy that is
+    assigned to (Keras 3.15).
+    """
+
+    def call(self, inputs, function):
+        return function()
 
 
 def skipped(layer, reason):
@@ -88,7 +102,10 @@ def some(model, wanted, kind):
 
 
 def _check_batch(batch):
-    shapes = [tuple(x.shape) for x in keras.tree.flatten(batch)]
+    arrays = keras.tree.flatten(batch)
+    if not all(hasattr(x, "shape") for x in arrays):
+        raise ValueError(f"`batch` must be an array, or a list or dict of arrays. Received: batch={batch}.")
+    shapes = [tuple(x.shape) for x in arrays]
     if any(0 in shape for shape in shapes):
         raise ValueError(f"`batch` must have rows. Received: arrays of shapes {shapes}.")
 

@@ -201,7 +201,7 @@ def measured(layer, args, kwargs, activation=None, with_bias=True):
     Raises:
         ValueError: The outputs are not finite.
     """
-    lent = [] if with_bias or bias(layer) is None else [(bias(layer), ops.zeros_like(bias(layer)))]
+    lent = [] if with_bias or bias(layer) is None else [(bias(layer), ops.zeros(bias(layer).shape, bias(layer).dtype))]
     with _activation(base(layer), activation):
         outputs, _ = lending.call_with(layer, lent, *args, **kwargs)
     outputs = np.array(ops.convert_to_numpy(outputs), "float64")

@@ -32,7 +32,7 @@ class Report:
 
     Attributes:
         statistic: String, what `before` and `after` are.
-        rows: Tuple of `Row`, in the order of execution.
+        rows: Tuple of `Row`, in the order of execution if a batch has been run.
     """
 
     statistic: str

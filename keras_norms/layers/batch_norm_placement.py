@@ -14,6 +14,12 @@ class _BatchNormWithActivation(batch_norm.BatchNorm):
 
     def build(self, input_shape):
         super().build(input_shape)
+        shape = tuple(self.activation.compute_output_shape(input_shape))
+        if shape != tuple(input_shape):
+            raise ValueError(
+                "`activation` must keep the shape of its input: what changes it, as Maxout does, stands on its own. "
+                f"Received: activation={self.activation}, from shape {tuple(input_shape)} to {shape}."
+            )
         if not self.activation.built:  # a layer made from its config is built with it
             self.activation.build(input_shape)
 

@@ -6,8 +6,8 @@ import keras
 def call_with(layer, lent, *args, **kwargs):
     """Calls a layer with values lent to some of its variables.
 
-    Nothing is assigned to a variable that has been lent a value. What the layer assigns to its others (moving
-    statistics, random states) reaches them, and losses it adds are returned.
+    Nothing is assigned to a variable that has been lent a value. What the layer assigns to others (moving statistics,
+    random states, states of recurrent layers) reaches them.
 
     Args:
         layer: Built Keras layer.
@@ -15,16 +15,42 @@ def call_with(layer, lent, *args, **kwargs):
         *args, **kwargs: The arguments of the call.
 
     Returns:
-        The outputs of the layer, and the list of the losses it has added.
+        The outputs of the layer, and the list of the losses it has added. Within another scope, that of a
+        `stateless_call`, it is empty: they are in that scope, as those of the layer that added them.
     """
-    lent_to = {id(variable) for variable, _ in lent}
-    # All variables, the others with their own values: a scope inside that of a `stateless_call` hides its values.
-    own = [(variable, variable.value) for variable in layer.variables if id(variable) not in lent_to]
-    with keras.StatelessScope([*lent, *own], collect_losses=True) as scope:
-        before = dict(scope.state_mapping)
+    with _Lending(lent) as scope:
         outputs = layer(*args, **kwargs)
-    for variable, _ in own:
-        after = scope.get_current_value(variable)
-        if after is not before[id(variable)]:
-            variable.assign(after)
-    return outputs, scope.losses
+    scope.pass_updates_on()
+    outer = scope.original_scope
+    if outer is None:
+        return outputs, scope.losses
+    if outer.collect_losses:
+        for loss in scope.losses:
+            outer.add_loss(loss)
+    return outputs, []
+
+
+class _Lending(keras.StatelessScope):
+    """A scope that knows the values lent, and asks the scope outside for all others."""
+
+    def __init__(self, lent):
+        super().__init__(lent, collect_losses=True)
+        self._lent = {id(variable) for variable, _ in lent}
+        self._updated = {}
+
+    def add_update(self, update):
+        variable, _ = update
+        self._updated[id(variable)] = variable
+        super().add_update(update)
+
+    def get_current_value(self, variable):
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
+
+    def pass_updates_on(self):
+        """Assigns what has been assigned inside, but for the values lent."""
+        for key, variable in self._updated.items():
+            if key not in self._lent:
+                variable.assign(self.state_mapping[key])

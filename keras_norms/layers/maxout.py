@@ -17,8 +17,8 @@ class Maxout(keras.Layer):
     the maximum of two convolutions a and b is `Maxout(pieces=2)` on their concatenation.
 
     `tfa.layers.Maxout(num_units)` on `channels` channels is `Maxout(pieces=channels // num_units)`, in the same
-    order. The argument is the number of pieces so that one object serves layers of all widths, and must be named, so that a
-    `num_units` is not taken for it.
+    order. The argument is the number of pieces so that one object serves layers of all widths, and must be named, so
+    that a `num_units` is not taken for it.
 
     Args:
         pieces: Integer, how many channels a unit is the maximum of. It must divide their number.

@@ -1,6 +1,6 @@
 """What layers share that compute the weights of another layer from its variables."""
 
-import operator
+import inspect
 
 import keras
 
@@ -16,7 +16,7 @@ class Reparameterization(keras.layers.Wrapper):
     Args:
         layer: Keras layer. A layer with several inputs must have been built.
         weight: String or sequence of strings, the attributes that hold the weights. A path such as `"cell.kernel"`
-            reaches into the layer's own layers.
+            reaches into the layer's own layers, a number in it into a list: `"cells.0.kernel"`.
         axis: Integer or sequence of integers, the axes of the output units, for all named weights; an empty sequence
             for one unit. `None` for those of `kept_axes.output_axes`.
         **kwargs: `name`, `trainable`. The dtype is that of the wrapped layer.
@@ -44,9 +44,13 @@ class Reparameterization(keras.layers.Wrapper):
         return self.weight if isinstance(self.weight, tuple) else (self.weight,)
 
     def build(self, input_shape=None):
+        _check_inputs(self.layer)
         super().build(input_shape)
-        for name in self.names:
-            self.build_weight(name, self.variable(name), self.kept(name))
+        variables = [self.variable(name) for name in self.names]
+        if len(set(map(id, variables))) < len(variables):
+            raise ValueError(f"`weight` must name each variable once. Received: weight={self.weight!r}.")
+        for name, variable in zip(self.names, variables, strict=True):
+            self.build_weight(name, variable, self.kept(name))
 
     def build_weight(self, name, variable, kept):
         """Creates the variables that belong to a weight of the wrapped layer. Here none."""
@@ -120,20 +124,36 @@ class Reparameterization(keras.layers.Wrapper):
         return cls(**config)
 
     def _found(self, name):
-        owner_name, _, attribute = name.rpartition(".")
+        owner = variable = self.layer
         try:
-            owner = operator.attrgetter(owner_name)(self.layer) if owner_name else self.layer
-            while isinstance(owner, Reparameterization) and not hasattr(owner, attribute):
-                owner = owner.layer
-            variable = getattr(owner, attribute)
-        except AttributeError:
+            for part in name.split("."):
+                while isinstance(variable, Reparameterization) and not hasattr(variable, part):
+                    variable = variable.layer
+                owner = variable if isinstance(variable, keras.Layer) else owner
+                is_sequence = isinstance(variable, list | tuple)
+                variable = variable[int(part)] if is_sequence else getattr(variable, part)
+        except (AttributeError, IndexError, ValueError):
             variable = None
         if id(variable) not in {id(v) for v in self.layer.variables}:
             raise ValueError(
                 f"`weight` must name variables of the wrapped layer {self.layer.name!r}, which has "
                 f"{[v.path for v in self.layer.variables]}. Received: weight={name!r}."
             )
+        if not keras.backend.is_float_dtype(variable.dtype):
+            raise ValueError(
+                f"The weights must be floating-point numbers: a quantized layer cannot be reparameterized. "
+                f"Received: weight={name!r} of dtype {variable.dtype}."
+            )
         return owner, variable
+
+
+def _check_inputs(layer):
+    needed = [p for p in inspect.signature(layer.build).parameters.values() if p.default is p.empty and p.kind < 2]
+    if len(needed) > 1 and not layer.built:
+        raise ValueError(
+            "A layer with several inputs must be built before it is wrapped: call it once. "
+            f"Received: layer={layer}, which builds from {[p.name for p in needed]}."
+        )
 
 
 def _check_cell(layer):

@@ -24,15 +24,19 @@ class WeightNormalization(reparameterization.Reparameterization):
     A regularizer of the wrapped kernel acts on v, whose length changes nothing but the effective learning rate. L2
     decay of the effective weight is L2 decay of the scale: `scale_regularizer`.
 
-    The call form is that of TensorFlow Addons, but for `data_init=True`, which is wrong there:
-    `initializers.weight_norm(model, batch)` does it.
+    The call form is that of TensorFlow Addons, but for its default `data_init=True`, which is wrong there: call
+    `initializers.weight_norm(model, batch)` instead.
+
+    Freeze the wrapper, not the layer in it, whose scale would go on learning. A layer in two wrappers trains, but its
+    `.keras` file does not load (as with `keras.layers.TimeDistributed`).
 
     Args:
         layer: Keras layer. A layer with several inputs must have been built. Recurrent layers are wrapped with
-            `weight=["cell.kernel", "cell.recurrent_kernel"]`, or their cells, if these have no dropout.
+            `weight=["cell.kernel", "cell.recurrent_kernel"]`, or their cells, if these have no dropout; `Bidirectional`
+            as a whole, not the layer in it.
         weight: String or sequence of strings, the attributes that hold the weights: `"kernel"` by default,
             `["depthwise_kernel", "pointwise_kernel"]` for separable convolutions, `"embeddings"` for `Embedding`.
-            A path such as `"cell.kernel"` reaches into the layer's own layers.
+            A path such as `"cell.kernel"` reaches into the layer's own layers, a number in it into a list.
         axis: Integer or sequence of integers, the axes of the weight that number its vectors, for all named weights;
             an empty sequence for one norm of the whole weight. By default one vector per output unit: axis -1, -2 for
             transposed convolutions, (-2, -1) for depthwise ones, 0 for embeddings, the output axes for `EinsumDense`.
@@ -52,9 +56,8 @@ class WeightNormalization(reparameterization.Reparameterization):
     >>> layer = keras_norms.WeightNormalization(keras.layers.Dense(1, kernel_initializer="ones"))
     >>> float(layer(np.array([[1.0, 2.0]]))[0, 0])
     3.0
-    >>> layer.scales["kernel"].assign([1.0])
-    >>> layer.effective_weights()["kernel"].shape
-    (2, 1)
+    >>> layer.scales["kernel"].shape
+    (1,)
 
     Reference: [Salimans and Kingma, 2016](https://arxiv.org/abs/1602.07868),
     [Xiang and Li, 2017](https://arxiv.org/abs/1704.03971)

@@ -5,27 +5,9 @@ drops what the next training step would have dropped. It runs on values of the
 variables, not on the variables: none of them moves, random states included. Nothing
 is compiled, and all is measured in float32 from what the layers return.
 
-Per output, in the order of execution (its `depth`):
-
-    output_norm     mean over the examples of the L2 norm of an example's output
-    mean, variance  per channel, over examples and positions; biased
-    dead            fraction of the channels that no example changes
-
-A channel is dead if it has at each position the same value, to the last bit, for all
-examples of the batch: nothing behind it can tell examples apart by it. That is a
-ReLU's channel that is never above zero, a TReLU's never above its threshold, a ReLU6's
-always at 6, and any of them normalized afterwards. (Behind dropout it is also one
-that happened to be dropped wherever it was above zero.)
-
-Per normalization with moving statistics m and v, against mean and (biased) variance
-of what it has just normalized:
-
-    mean_drift      sqrt(mean over channels of (m - mean)^2 / (variance + epsilon))
-    variance_drift  sqrt(mean over channels of ln((v + epsilon) / (variance + epsilon))^2)
-
-in standard deviations, and as a ratio: ln 2 = 0.69 is a variance twice too large or
-too small. They are what inference on this batch would get wrong; their floor is the
-scatter of batches. Positions that a mask leaves out count as others do.
+Per output, in the order of execution (its `depth`), what `probe.statistics` defines:
+`output_norm`, `mean`, `variance`, `dead`, and of normalizations with moving statistics
+`mean_drift` and `variance_drift`.
 
 Per trainable weight:
 
@@ -45,9 +27,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_norms.layers import batch_norm_placement, watching
-from keras_norms.ops import batch_norm, moving_average, precision, replicas
-from keras_norms.probe import parts
+from keras_norms.layers import watching
+from keras_norms.ops import precision, replicas
+from keras_norms.probe import parts, statistics
 
 
 class Reading(NamedTuple):
@@ -117,11 +99,13 @@ def measure(model, batch, loss, layers=None):
     )
     readings, channels = [Reading(None, "", "", "loss", value)], []
     first_depth = {}
-    for depth, (layer, name, statistics) in enumerate(outputs):
+    for depth, (layer, name, found) in enumerate(outputs):
         first_depth.setdefault(layer, depth)
-        readings += [Reading(depth, name, "", *item) for item in _of_output(layer, statistics).items()]
-        channels.append(Channels(depth, name, statistics["mean"], statistics["variance"]))
-    owners = {id(variable): layer for layer in names for variable in layer.variables}  # inner layers come later
+        readings += [Reading(depth, name, "", *item) for item in statistics.summary(layer, found).items()]
+        channels.append(Channels(depth, name, found["mean"], found["variance"]))
+    # Of layers that hold each other the inner one owns the weight: it holds less.
+    outer_first = sorted(names, key=lambda layer: -len(layer.variables))
+    owners = {id(variable): layer for layer in outer_first for variable in layer.variables}
     for variable, weight, gradient in zip(model.trainable_variables, values, gradients, strict=True):
         owner = owners.get(id(variable))
         if owner is not None:
@@ -155,7 +139,7 @@ def _pass(model, batch, loss, names, values):
         def observe(layer, args, kwargs, outputs):
             for suffix, tensor in _tensors(outputs):
                 seen.append((layer, names[layer] + suffix))
-                measured.append({**_statistics(layer, tensor), **_normalized_statistics(layer, args, kwargs)})
+                measured.append(statistics.of_output(layer, tensor) | statistics.of_normalized(layer, args, kwargs))
 
         mapping = [*zip(model.trainable_variables, values, strict=True), *others]
         with keras.StatelessScope(mapping), watching.observed(names, observe):
@@ -166,9 +150,9 @@ def _pass(model, batch, loss, names, values):
     backend = importlib.import_module(f"keras_norms.probe.gradients_{keras.backend.backend()}")
     gradients, (value, measured) = backend.gradients(function, values)
     gradients = [ops.convert_to_numpy(gradient) / scale for gradient in gradients]
-    statistics = keras.tree.map_structure(ops.convert_to_numpy, measured)
-    used = [(layer, name, s) for (layer, name), s in zip(_numbered(seen), statistics, strict=True)]
-    return used, float(value), gradients
+    found = keras.tree.map_structure(ops.convert_to_numpy, measured)
+    outputs = [(*whose, what) for whose, what in zip(_numbered(seen), found, strict=True)]
+    return outputs, float(value), gradients
 
 
 def _value(variable):
@@ -193,68 +177,6 @@ def _numbered(seen):
     for layer, name in seen:
         count[name] = count.get(name, 0) + 1
         yield layer, name if count[name] == 1 else f"{name}#{count[name]}"
-
-
-def _statistics(layer, outputs):
-    x = ops.stop_gradient(precision.wide(outputs))
-    x = x if len(x.shape) > 1 else ops.expand_dims(x, 1)
-    axis = _channel_axis(layer, len(x.shape))
-    moments = batch_norm.moments(x, axis)
-    others = tuple(i for i in range(len(x.shape)) if i != axis % len(x.shape))
-    return {
-        "output_norm": ops.mean(ops.sqrt(ops.sum(ops.square(x), axis=tuple(range(1, len(x.shape)))))),
-        "mean": moments.mean + moments.residual,
-        "variance": moments.variance,
-        "dead": ops.all(ops.equal(x, x[:1]), axis=others),
-    }
-
-
-def _channel_axis(layer, rank):
-    """Returns the channel axis of a layer's outputs: as its `data_format` or `axis` says, else as Keras is set."""
-    axis = getattr(layer, "axis", None)
-    data_format = getattr(layer, "data_format", None)
-    if isinstance(axis, int) and data_format is None and -rank < axis < rank and axis != 0:
-        return axis
-    data_format = data_format or (keras.config.image_data_format() if rank > 3 else "channels_last")
-    return 1 if data_format == "channels_first" else -1
-
-
-def _normalized_statistics(layer, args, kwargs):
-    """Returns the statistics of what a layer with moving statistics has normalized."""
-    if not (hasattr(layer, "moving_mean") or hasattr(layer, "moving_variance")):
-        return {}
-    x = args[0] if args else kwargs["inputs"]
-    if isinstance(layer, batch_norm_placement.BatchNormAfter):
-        x = layer.activation(x)
-    moments = batch_norm.moments(ops.stop_gradient(precision.wide(x)), layer.axis)
-    return {"normalized_mean": moments.mean + moments.residual, "normalized_variance": moments.variance}
-
-
-def _of_output(layer, statistics):
-    """Returns the readings of an output, a dict of floats."""
-    readings = {name: float(np.mean(statistics[name])) for name in ("output_norm", "mean", "variance", "dead")}
-    if "normalized_mean" not in statistics:
-        return readings
-    mean, variance = (statistics[f"normalized_{name}"].astype("float64") for name in ("mean", "variance"))
-    variance = variance + getattr(layer, "epsilon", keras.config.epsilon())
-    if hasattr(layer, "moving_mean"):
-        readings["mean_drift"] = _root_mean_square((_moving(layer, "moving_mean", 0.0) - mean) / np.sqrt(variance))
-    if hasattr(layer, "moving_variance"):
-        moving = _moving(layer, "moving_variance", 1.0) + getattr(layer, "epsilon", keras.config.epsilon())
-        readings["variance_drift"] = _root_mean_square(np.log(moving / variance))
-    return readings
-
-
-def _moving(layer, name, initial):
-    """Returns a moving statistic as inference reads it, the mean over the replicas."""
-    moving = _value(getattr(layer, name))
-    if hasattr(layer, "moving_weight"):
-        moving = moving_average.average(moving, _value(layer.moving_weight), initial)
-    return ops.convert_to_numpy(moving).astype("float64")
-
-
-def _root_mean_square(values):
-    return float(np.sqrt(np.mean(np.square(values))))
 
 
 def _norm(values):

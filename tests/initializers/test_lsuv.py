@@ -44,7 +44,7 @@ def test_variance_becomes_1_by_one_division_of_orthonormal_filters(kind, hostile
     model, layer = single(make, shape)
     x = hostile(shape)
     before = networks.numpy(model(x)).astype("float64").var()
-    row = initializers.lsuv(model, x)["inner"]
+    row = initializers.lsuv(model, x, tolerance=1e-4)["inner"]
     after = networks.numpy(model(x)).astype("float64")
     assert row.before == pytest.approx(before, rel=1e-4)
     assert (after.var(), row.after) == (pytest.approx(1, abs=1e-4), pytest.approx(after.var(), abs=1e-6))
@@ -58,9 +58,10 @@ def test_variance_becomes_1_by_one_division_of_orthonormal_filters(kind, hostile
 
 
 def test_whole_output_counts_with_one_mean_of_all(hostile):
-    model, _ = single(*KINDS["dense"])
+    model, layer = single(*KINDS["dense"])
+    layer.kernel.assign(abs(networks.numpy(layer.kernel)))
     x = hostile((50, 4))
-    initializers.lsuv(model, x)
+    initializers.lsuv(model, x, orthonormal=False, tolerance=1e-4)
     y = networks.numpy(model(x)).astype("float64")
     assert abs(y.var() - 1) < 1e-4
     assert abs(y.var(0).mean() - 1) > 0.05  # the mean of each channel removed
@@ -72,7 +73,7 @@ def test_whole_output_counts_with_one_mean_of_all(hostile):
 def test_every_layer_sees_the_corrected_outputs_of_those_before(network, wrap, hostile):
     model, shape = network(wrap)
     x = networks.batch(shape, hostile)
-    report = initializers.lsuv(model, x)
+    report = initializers.lsuv(model, x, tolerance=1e-4)
     outputs = networks.outputs(model, x)
     assert [row.layer.split("/")[-1] for row in report.rows] == sorted(outputs)
     for name, output in outputs.items():
@@ -96,7 +97,7 @@ def test_kernels_that_are_to_keep_their_values_are_divided_alone(hostile):
     model, layer = single(*KINDS["conv2d, strided"])
     x, kernel = hostile(IMAGES), networks.numpy(layer.kernel).copy()
     deviation = networks.numpy(model(x)).astype("float64").std()
-    initializers.lsuv(model, x, orthonormal=False)
+    initializers.lsuv(model, x, orthonormal=False, tolerance=1e-4)
     np.testing.assert_allclose(networks.numpy(layer.kernel), kernel / deviation, rtol=1e-4)
 
 
@@ -107,10 +108,10 @@ def test_scale_of_weight_normalization_is_divided_and_v_is_not(hostile):
     x = hostile(IMAGES)
     v, scale = networks.numpy(layer.layer.kernel).copy(), networks.numpy(layer.scales["kernel"]).copy()
     deviation = networks.numpy(model(x)).astype("float64").std()
-    initializers.lsuv(model, x, orthonormal=False)
+    initializers.lsuv(model, x, orthonormal=False, tolerance=1e-4)
     np.testing.assert_array_equal(networks.numpy(layer.layer.kernel), v)
     np.testing.assert_allclose(networks.numpy(layer.scales["kernel"]), scale / deviation, rtol=1e-4)
-    initializers.lsuv(model, x)
+    initializers.lsuv(model, x, tolerance=1e-4)
     np.testing.assert_allclose(norms(layer.layer.kernel, (-1,)), 1, rtol=1e-5)
     scale = networks.numpy(layer.scales["kernel"])
     np.testing.assert_allclose(scale, scale[0], rtol=1e-5)
@@ -121,7 +122,7 @@ def test_bias_stays_and_takes_no_part(hostile):
     model, layer = single(*KINDS["dense"])
     x, bias = hostile((50, 4)), np.array([-30, 5, 0, 1, 80], "float32")
     layer.bias.assign(bias)
-    assert initializers.lsuv(model, x)["inner"].rescales == 1
+    assert initializers.lsuv(model, x, tolerance=1e-4)["inner"].rescales == 1
     np.testing.assert_array_equal(networks.numpy(layer.bias), bias)
     assert abs((networks.numpy(model(x)).astype("float64") - bias).var() - 1) < 1e-4
 
@@ -130,7 +131,7 @@ def test_bias_stays_and_takes_no_part(hostile):
 def test_seed_draws_the_kernels(seed, hostile):
     def kernels(seed):
         model, shape = networks.sequential(networks.plain)
-        initializers.lsuv(model, hostile(shape), seed=seed)
+        initializers.lsuv(model, hostile(shape), seed=seed, tolerance=1e-4)
         return networks.values(model)
 
     for one, two, other in zip(kernels(seed), kernels(seed), kernels(seed + 1), strict=True):
@@ -164,11 +165,11 @@ def test_activation_that_saturates_takes_all_iterations_and_is_reported(hostile)
 def test_measures_before_a_fused_activation_or_behind_the_one_given(fused, hostile):
     model = keras.Sequential([keras.Input((4,)), LAYERS.Dense(5, activation=fused, name="inner")])
     x = hostile((50, 4))
-    initializers.lsuv(model, x)
+    initializers.lsuv(model, x, tolerance=1e-4)
     linear = x.astype("float64") @ networks.numpy(model.layers[0].kernel)
     assert abs(linear.var() - 1) < 1e-4
     for activation in ("relu", keras.activations.relu, {"inner": "relu"}):
-        initializers.lsuv(model, x, activation=activation)
+        initializers.lsuv(model, x, activation=activation, tolerance=1e-4)
         linear = x.astype("float64") @ networks.numpy(model.layers[0].kernel)
         assert abs(np.maximum(linear, 0).var() - 1) < 0.02
     assert model.layers[0].activation is keras.activations.get(fused)
@@ -199,7 +200,7 @@ def test_outputs_that_vary_by_rounding_alone_are_dead():
 def test_shared_layer_is_calibrated_at_its_first_use(hostile):
     model, shape = networks.shared(networks.plain)
     x = hostile(shape)
-    report = initializers.lsuv(model, x)
+    report = initializers.lsuv(model, x, tolerance=1e-4)
     assert len(report.rows) == 2
     first = networks.numpy(model.get_layer("a")(x)).astype("float64")
     assert abs(first.var() - 1) < 1e-4
@@ -210,7 +211,7 @@ def test_shared_layer_is_calibrated_at_its_first_use(hostile):
 def test_dropout_is_off(hostile):
     model = keras.Sequential([keras.Input((6,)), LAYERS.Dropout(0.9), LAYERS.Dense(4, name="inner")])
     x = hostile((50, 6))
-    initializers.lsuv(model, x)
+    initializers.lsuv(model, x, tolerance=1e-4)
     assert abs(networks.numpy(model(x)).astype("float64").var() - 1) < 1e-4
 
 
@@ -222,7 +223,7 @@ def test_batch_norm_normalizes_as_in_training_and_its_statistics_stay(norm, host
     for weight in model.layers[1].weights:
         weight.assign(weight + 0.5)
     x, before = hostile((50, 6)), [networks.numpy(v).copy() for v in model.layers[1].weights]
-    initializers.lsuv(model, x)
+    initializers.lsuv(model, x, tolerance=1e-4)
     assert abs(networks.outputs(model, x)["b"].var() - 1) > 0.05  # the moving statistics are others
     for ours, theirs in zip(model.layers[1].weights, before, strict=True):
         np.testing.assert_array_equal(networks.numpy(ours), theirs)
@@ -243,7 +244,7 @@ def test_batch_norm_normalizes_as_in_training_and_its_statistics_stay(norm, host
 def test_what_has_no_length_to_set_is_skipped_and_reported(make, words, hostile):
     model = networks.moved(keras.Sequential([keras.Input((4,)), make(), LAYERS.Dense(2, name="next")]))
     before, x = networks.values(model.layers[0]), hostile((50, 4))
-    report = initializers.lsuv(model, x)
+    report = initializers.lsuv(model, x, tolerance=1e-4)
     assert report["inner"].note.startswith("skipped: ")
     assert words in report["inner"].note
     assert report["next"].after == pytest.approx(1, abs=1e-4)
@@ -255,7 +256,7 @@ def test_layers_of_a_network_in_time_distributed_are_on_their_own(hostile):
     inner = keras.Sequential([keras.Input((4,)), LAYERS.Dense(5, name="a"), LAYERS.Dense(3, name="b")])
     model = keras.Sequential([keras.Input((2, 4)), LAYERS.TimeDistributed(inner)])
     x = hostile((30, 2, 4))
-    initializers.lsuv(model, x)
+    initializers.lsuv(model, x, tolerance=1e-4)
     assert abs(networks.numpy(inner(x[:, 0])).astype("float64").var() - 1) < 1e-4
 
 
@@ -267,7 +268,9 @@ def test_mixed_precision(policy, step, hostile):
     # Numbers rounded at each product have a variance that is off by a few steps.
     variance = networks.numpy(keras.ops.cast(model(hostile(IMAGES)), "float32")).astype("float64").var()
     assert abs(variance - 1) <= 0.02 + 4 * step
-    assert layer.kernel.dtype == "float32"
+    kernel = networks.numpy(layer.kernel)
+    assert kernel.dtype == "float32"
+    assert (kernel.astype("float16") != kernel).mean() > 0.9  # and not rounded
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -296,6 +299,8 @@ def test_replicas_get_the_same_values(inside, strategy, hostile):
     [("caffenet128", {"input_shape": (64, 64, 3), "classes": 10}), ("resnet20", {})],
 )
 def test_networks_of_the_package(name, arguments):
+    if name == "caffenet128" and keras.backend.backend() == "jax":
+        pytest.skip("takes a minute: QR decompositions of 2048 x 2048 by LAPACK")
     model = models.build(name, **arguments)
     x = np.random.default_rng(0).normal(5, 3, (8, *model.input_shape[1:])).astype("float32")
     report = initializers.lsuv(model, x)
@@ -329,3 +334,15 @@ def test_arguments_are_checked_before_anything(arguments, words, hostile):
 def test_model_without_such_layers_is_refused(hostile):
     with pytest.raises(ValueError, match="dense layer or convolution"):
         initializers.lsuv(keras.Sequential([keras.Input((4,)), LAYERS.ReLU()]), hostile((5, 4)))
+
+
+def test_layers_inside_other_layers_are_calibrated(hostile):
+    attention = LAYERS.MultiHeadAttention(2, 3, name="attention")
+    inputs = keras.Input((5, 4))
+    model = keras.Model(inputs, keras_norms.NormProp(LAYERS.Dense(3, name="own"), "relu")(attention(inputs, inputs)))
+    report = initializers.lsuv(model, hostile((6, 5, 4)))
+    assert [row.layer for row in report.rows[:4]] == [
+        f"attention/{name}" for name in ("query", "key", "value", "attention_output")
+    ]
+    assert [row.after for row in report.rows[:4]] == pytest.approx([1] * 4, abs=0.02)
+    assert report["own"].note == "skipped: NormProp decides on its weights"

@@ -71,3 +71,9 @@ def test_random_activation_knows_training(hostile):
     x = hostile((16, 3))
     assert (ops.convert_to_numpy(layer(x, training=True)) == 0).mean() > 0.5
     assert (ops.convert_to_numpy(layer(x)) == 0).mean() == 0
+
+
+@pytest.mark.parametrize("placed", [layers.BatchNormBefore, layers.BatchNormAfter])
+def test_an_activation_that_changes_the_shape_is_refused(placed):
+    with pytest.raises(ValueError, match=r"must keep the shape.*from shape \(2, 4\) to \(2, 2\)"):
+        placed(layers.Maxout(pieces=2)).build((2, 4))

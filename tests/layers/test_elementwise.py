@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_norms import layers
+from tests import autodiff
 
 CASES = [(-1, (3,)), (1, (5,)), (None, ()), ((1, 2), (5, 6)), ((-1, 1), (5, 3)), ([1, 2, 3], (5, 6, 3))]
 ARITHMETIC = {layers.Scale: np.multiply, layers.Bias: np.add}
@@ -46,3 +48,13 @@ def test_axis_of_another_type_is_refused(kind):
 def test_unknown_length_is_refused(kind):
     with pytest.raises(ValueError, match="known length"):
         kind().build((None, 4, None))
+
+
+@pytest.mark.parametrize("kind", ARITHMETIC)
+def test_gradients_are_summed_in_float32(kind):
+    """5,000 ones, which bfloat16 stops counting at 256."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    layer = kind()
+    layer.build((None, 1))
+    (gradient,) = autodiff.weight_gradients(layer, np.ones((5000, 1), "float32"))
+    np.testing.assert_allclose(gradient, 5000, rtol=1e-3)

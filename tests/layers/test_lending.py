@@ -55,6 +55,31 @@ def test_losses_are_returned(busy):
     assert float(loss) == 222
 
 
+def test_losses_of_a_stateless_call_are_counted_once(busy):
+    class Lender(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.busy = busy
+
+        def call(self, inputs):
+            return lending.call_with(self.busy, [(self.busy.kernel, LENT)], inputs)[0]
+
+    lender = Lender()
+    lender.built = True
+    values = [[v.value for v in vs] for vs in (lender.trainable_variables, lender.non_trainable_variables)]
+    _, _, losses = lender.stateless_call(*values, X, return_losses=True)
+    assert [float(loss) for loss in losses] == [222]
+
+
+def test_values_of_the_scope_outside_are_seen(busy):
+    """One scope maps the variables to sevens, the other inside lends the kernel."""
+    mapping = [(v, ops.full(v.shape, 7, v.dtype)) for v in busy.variables]
+    with keras.StatelessScope(mapping):
+        outputs, _ = lending.call_with(busy, [(busy.kernel, LENT)], X)
+    expected = (2 * X * LENT - 7) / np.sqrt(7 + 1e-3) * 7 + 7  # statistics, scale and shift of a batch normalization
+    np.testing.assert_allclose(ops.convert_to_numpy(outputs), expected, rtol=1e-5)
+
+
 def test_updates_reach_the_scope_outside(busy):
     values = [ops.convert_to_tensor(np.full(v.shape, 7.0, v.dtype)) for v in busy.variables]
     with keras.StatelessScope(zip(busy.variables, values, strict=True)) as scope:

@@ -26,7 +26,7 @@ def test_a_third_keeps_the_digits_of_half_precision():
 
 
 def test_integers_are_computed_with_as_numbers():
-    np.testing.assert_array_equal(ops.convert_to_numpy(VLReLU()(np.array([[-3, 0, 2]], "int32"))), [[-1, 0, 2]])
+    np.testing.assert_array_equal(ops.convert_to_numpy(VLReLU(0.5)(np.array([[-3, 0, 2]], "int32"))), [[-1.5, 0, 2]])
 
 
 def test_has_no_weights_and_passes_masks_on():

@@ -220,6 +220,30 @@ def test_recurrent_cell_equals_the_recurrent_layer():
     np.testing.assert_allclose(array(layer(x)), array(cell(x)), rtol=1e-5, atol=1e-6)
 
 
+def test_weights_in_lists():
+    x = example((2, 5, 4))
+    stacked = L.RNN(L.StackedRNNCells([L.GRUCell(3), L.GRUCell(2)]))
+    expected = array(stacked(x))
+    wrapped = WeightNormalization(stacked, weight=["cell.cells.0.kernel", "cell.cells.1.recurrent_kernel"])
+    np.testing.assert_allclose(array(wrapped(x)), expected, rtol=1e-5, atol=1e-6)
+    assert [tuple(scale.shape) for scale in wrapped.scales.values()] == [(9,), (6,)]
+
+
+def test_several_inputs():
+    query, value = example((2, 3, 4)), example((2, 5, 4), 1)
+    attention = L.MultiHeadAttention(2, 3)
+    expected = array(attention(query, value))
+    wrapped = WeightNormalization(attention, weight=["query_dense.kernel", "output_dense.kernel"])
+    np.testing.assert_allclose(array(wrapped(query, value)), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_quantized_weights_are_refused():
+    model = keras.Sequential([keras.Input((4,)), WeightNormalization(L.Dense(3))])
+    with pytest.raises(ValueError, match="quantized"):
+        model.quantize("int8")
+        model(example((2, 4)))
+
+
 def test_masks_pass_through():
     tokens = np.array([[3, 1, 0, 0], [2, 2, 5, 0]])
     embedding = WeightNormalization(L.Embedding(7, 3, mask_zero=True), weight="embeddings")
@@ -254,6 +278,26 @@ def test_dropout_inside_draws_anew_at_each_call():
     x = example((2, 5, 4))
     assert (array(wrapped(x, training=True)) != array(wrapped(x, training=True))).any()
     np.testing.assert_array_equal(array(wrapped(x, training=False)), array(wrapped(x, training=False)))
+
+
+def test_stateful_layers_keep_their_state():
+    wrapped, plain = WeightNormalization(L.GRU(3, stateful=True), weight="cell.kernel"), L.GRU(3, stateful=True)
+    x = example((2, 5, 4))
+    wrapped(x), plain(x)
+    plain.set_weights(wrapped.layer.get_weights())
+    plain.reset_state(), wrapped.layer.reset_state()
+    for _ in range(2):  # the second from where the first ended
+        np.testing.assert_allclose(array(wrapped(x)), array(plain(x)), rtol=1e-5, atol=1e-6)
+    assert (array(wrapped.layer.states[0]) != 0).all()
+
+
+def test_losses_of_a_stateless_call_are_counted_once():
+    wrapped = WeightNormalization(L.Dense(3, activity_regularizer=keras.regularizers.L2(0.1)))
+    x = example((2, 4))
+    y = array(wrapped(x))
+    values = [[v.value for v in vs] for vs in (wrapped.trainable_variables, wrapped.non_trainable_variables)]
+    _, _, losses = wrapped.stateless_call(*values, x, return_losses=True)
+    np.testing.assert_allclose([float(loss) for loss in losses], [0.1 * (y**2).sum() / 2], rtol=1e-5)
 
 
 def test_losses_of_the_wrapped_layer_are_counted():
@@ -326,6 +370,10 @@ def test_call_form_of_tensorflow_addons():
         ({"weight": "kernels"}, "has .*/kernel', .*/bias'.*weight='kernels'"),
         ({"weight": "activation"}, "must name variables"),
         ({"weight": "kernel.value"}, "must name variables"),
+        ({"weight": "kernel.5"}, "must name variables"),
+        ({"weight": ["kernel", "kernel"]}, "each variable once"),
+        ({"weight": ["kernel", "_kernel"]}, "each variable once"),
+        ({"layer": L.MultiHeadAttention(2, 3), "weight": "query_dense.kernel"}, "several inputs must be built"),
         ({"weight": []}, "name of a weight"),
         ({"weight": 3}, "name of a weight"),
         ({"axis": 2}, "axis=2"),

@@ -199,6 +199,8 @@ def test_table_tells_wrong_constants_apart(wrong, name):
     [
         (lambda x: 0 * x + 5, "must not be constant"),
         ("softmax", "each element"),
+        ("sparsemax", "each element"),
+        (lambda x: keras.ops.log(x), "not finite"),
         (lambda x: keras.ops.cumsum(x, axis=-1), "all channels alike"),
         (lambda x: x[:, :1], "each element"),
         ("no_such_activation", "no_such_activation"),

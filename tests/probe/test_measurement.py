@@ -192,6 +192,13 @@ def test_drift_of_ours_divides_by_the_weight_and_is_against_what_is_normalized(a
     assert drift() == expected_drifts(np.maximum(x, 0) if activated else x, epsilon)
 
 
+def test_drift_is_per_channel_of_the_axis(hostile):
+    x, layer = hostile((7, 3, 4), axis=1), keras_norms.BatchNorm(axis=1, epsilon=0.1)
+    _, drift = drifts(layer, x)
+    moved(layer, moving_mean=MEAN, moving_variance=VARIANCE, moving_weight=1.0)
+    assert drift() == expected_drifts(np.moveaxis(x, 1, -1), 0.1)
+
+
 def test_drift_before_any_step_is_that_of_mean_0_and_variance_1(hostile):
     x, layer = hostile((7, 3)), keras_norms.BatchNorm(epsilon=0.1)
     mean = np.sqrt(np.mean(x.mean(0) ** 2 / (x.var(0) + 0.1)))
@@ -199,6 +206,16 @@ def test_drift_before_any_step_is_that_of_mean_0_and_variance_1(hostile):
     assert drifts(layer, x)[1]() == {
         "mean_drift": pytest.approx(mean, rel=1e-4), "variance_drift": pytest.approx(variance, rel=1e-4),
     }  # fmt: skip
+
+
+def test_drift_of_a_mean_alone_where_a_channel_does_not_vary(hostile):
+    x, layer = hostile((7, 3)), keras_norms.MeanOnlyBatchNorm()
+    x[:, 0] = MEAN[0]
+    _, drift = drifts(layer, x)
+    moved(layer, moving_mean=0.3 * MEAN, moving_weight=0.3)
+    expected = np.sqrt(np.mean((MEAN - x.mean(0)) ** 2 / (x.var(0) + 1e-7)))
+    # A last digit of the first mean, 2e-6, is 6e-3 of the deviation that epsilon stands for.
+    assert drift() == {"mean_drift": pytest.approx(expected, rel=1e-4, abs=1e-2)}
 
 
 def test_drift_goes_to_that_of_unbiased_variances_when_the_batch_is_always_the_same(hostile):
@@ -310,14 +327,17 @@ def test_a_model_written_as_a_class_and_inputs_by_name(hostile):
     assert found(measured)["residual", "mean"] == pytest.approx(outputs.mean(), rel=1e-4)
 
 
-def test_chosen_layers_alone_also_inner_ones(batch):
-    inner = keras.layers.ReLU(name="inner")
+@pytest.mark.parametrize("inner_first", [False, True])
+def test_chosen_layers_alone_also_inner_ones(inner_first, batch):
+    inner = keras_norms.PReLU(name="inner")
     after = keras_norms.BatchNormAfter(inner, name="after")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3), after, keras.layers.Dense(2)])
-    measured = measurement.measure(model, batch, squared_error, layers=[after, inner])
+    measured = measurement.measure(
+        model, batch, squared_error, layers=[inner, after] if inner_first else [after, inner]
+    )
     assert [c.layer for c in measured.channels] == ["inner", "after"]
-    weights = {r.weight for r in measured.readings if r.weight}
-    assert weights == {after.scale.path, after.bias.path}
+    owners = {(r.weight, r.layer) for r in measured.readings if r.weight}
+    assert owners == {(after.scale.path, "after"), (after.bias.path, "after"), (inner.slope.path, "inner")}
 
 
 def test_layers_that_are_not_called_have_no_depth(batch):
