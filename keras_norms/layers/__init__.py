@@ -15,7 +15,6 @@ from keras_norms.layers.local_response_norm import LocalResponseNorm
 from keras_norms.layers.maxout import Maxout
 from keras_norms.layers.mean_only_batch_norm import MeanOnlyBatchNorm
 from keras_norms.layers.normprop import NormProp, NormPropAdd
-from keras_norms.layers.normprop_activation import NormPropActivation
 from keras_norms.layers.prelu import PReLU
 from keras_norms.layers.rms_norm import RMSNorm
 from keras_norms.layers.rrelu import DivisorRReLU, RReLU
@@ -44,7 +43,6 @@ __all__ = [
     "Maxout",
     "MeanOnlyBatchNorm",
     "NormProp",
-    "NormPropActivation",
     "NormPropAdd",
     "PReLU",
     "RMSNorm",

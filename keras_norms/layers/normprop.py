@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_norms.layers import activation_moments, arguments, normprop_activation, reparameterization
+from keras_norms.layers import activation_moments, arguments, reparameterization
 from keras_norms.ops import normprop, weight_normalization
 
 _TRANSPOSED = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
@@ -99,7 +99,7 @@ class NormProp(reparameterization.Reparameterization):
         if not isinstance(weight, str):
             raise ValueError(f"`weight` must be the name of one weight. Received: weight={weight!r}.")
         _check_linear(layer)
-        self.activation = normprop_activation.checked(activation)
+        self.activation = _checked(activation)
         self.use_scale = arguments.boolean("use_scale", use_scale)
         arguments.unused("scale", use_scale, scale_regularizer, scale_constraint)
         if not use_scale and initial_scale is not None:
@@ -145,10 +145,10 @@ class NormProp(reparameterization.Reparameterization):
     def compute_output_spec(self, inputs, *args, **kwargs):
         spec = super().compute_output_spec(inputs, *args, **kwargs)
         dtype = self.activation.compute_dtype if isinstance(self.activation, keras.Layer) else spec.dtype
-        return keras.KerasTensor(normprop_activation.output_shape(self.activation, spec.shape), dtype=dtype)
+        return keras.KerasTensor(_activated_shape(self.activation, spec.shape), dtype=dtype)
 
     def compute_output_shape(self, *args, **kwargs):
-        return normprop_activation.output_shape(self.activation, super().compute_output_shape(*args, **kwargs))
+        return _activated_shape(self.activation, super().compute_output_shape(*args, **kwargs))
 
     def get_config(self):
         config = super().get_config()
@@ -229,3 +229,15 @@ def _check_linear(layer):
             "Give the `activation` to NormProp, which normalizes what it returns, and none to the wrapped layer. "
             f"Received: a layer with activation={activation}."
         )
+
+
+def _checked(activation):
+    if isinstance(activation, type):
+        raise ValueError(f"`activation` must be an object, not a class. Received: activation={activation}.")
+    return keras.activations.get(activation)
+
+
+def _activated_shape(activation, shape):
+    if isinstance(activation, keras.Layer):
+        return activation.compute_output_shape(shape)
+    return (*shape[:-1], shape[-1] // 2) if activation is keras.activations.glu else tuple(shape)

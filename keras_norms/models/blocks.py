@@ -16,7 +16,6 @@ from keras_norms.layers import (
     grouped_convolution,
     mean_only_batch_norm,
     normprop,
-    normprop_activation,
     trelu,
     weight_normalization,
 )
@@ -25,6 +24,10 @@ from keras_norms.models import activations
 
 def _activation(blocks, activation, name):
     return [] if activation is None else [activations.layer(activation, f"{name}_activation")]
+
+
+def _activated(activation, name):
+    return [activations.layer(activation, name)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +40,15 @@ class Normalization:
         has_bias: Function `(blocks, activation)`. Returns whether the linear layer has a bias.
         after: Function `(blocks, activation, name)`. Returns the list of the layers that follow the linear one called
             `name`. The activation is None where there is none.
-        activated: Function `(activation, name)`. Returns the layer that activates what `add` returns.
         add: Function `(name)`. Returns the layer that adds the two branches of a residual unit.
+        after_add: Function `(activation, name)`. Returns the list of the layers that activate the sum.
     """
 
     linear: Callable
     has_bias: Callable
     after: Callable = _activation
-    activated: Callable = activations.layer
     add: Callable = keras.layers.Add
+    after_add: Callable = _activated
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,13 +140,14 @@ class Blocks:
             name=name,
         )(x)
 
-    def activated(self, x, name):
-        """Applies the activation of the network alone."""
-        return x if self.activation is None else NORMALIZATIONS[self.normalization].activated(self.activation, name)(x)
-
     def add(self, branches, name):
-        """Adds the branches of a residual unit, a list of Keras tensors of the same shape."""
-        return NORMALIZATIONS[self.normalization].add(name=name)(branches)
+        """Adds the branches of a residual unit, a list of Keras tensors of the same shape, and activates the sum."""
+        normalization = NORMALIZATIONS[self.normalization]
+        x = normalization.add(name=f"{name}_add")(branches)
+        if self.activation is not None:
+            for activation in normalization.after_add(self.activation, f"{name}_activation"):
+                x = activation(x)
+        return x
 
     def _weights(self, activation):
         return {
@@ -203,9 +207,11 @@ def _strict(blocks, layer, activation):
 
 
 def _threshold(activation, name):
+    if isinstance(activation, trelu.TReLU):
+        return activations.fresh(activation, name)
     if activation not in ("relu", keras.activations.relu):
         raise ValueError(
-            "`weight_norm_trelu` puts a TReLU in the place of each ReLU: `activation` must be 'relu' or 'linear'. "
+            "`weight_norm_trelu` has TReLUs in place of ReLUs: `activation` must be 'relu', 'trelu' or 'linear'. "
             f"Received: activation={activation!r}."
         )
     return trelu.TReLU(name=name)
@@ -220,11 +226,11 @@ def _propagated(blocks, layer, activation):
     return normprop.NormProp(layer, activation, use_scale=blocks.use_scale, name=f"{layer.name}_normprop")
 
 
-def _standardized(activation, name):
-    return normprop_activation.NormPropActivation(activations.fresh(activation, f"{name}_inner"), name=name)
+def _threshold_of_sum(activation, name):
+    return [_threshold(activation, name)]
 
 
-def _nothing(blocks, activation, name):
+def _nothing(*_):
     return []
 
 
@@ -254,6 +260,7 @@ NORMALIZATIONS = {
     "batch_norm_after": Normalization(_plain, _if_kept_or_activated, _batch_norm(batch_norm_placement.BatchNormAfter)),
     "weight_norm": Normalization(_weight_normalized, _if_used),
     "weight_norm_mean_only_batch_norm": Normalization(_weight_normalized, _never, _centred),
-    "weight_norm_trelu": Normalization(_strict, _never, _after_threshold, activated=_threshold),
-    "normprop": Normalization(_propagated, _if_used, _nothing, activated=_standardized, add=normprop.NormPropAdd),
+    "weight_norm_trelu": Normalization(_strict, _never, _after_threshold, after_add=_threshold_of_sum),
+    # Nothing behind the sum: each activation on the way of the shortcut would stretch what is positive by 1.2.
+    "normprop": Normalization(_propagated, _if_used, _nothing, add=normprop.NormPropAdd, after_add=_nothing),
 }

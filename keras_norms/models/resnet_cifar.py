@@ -41,8 +41,7 @@ def resnet_cifar(blocks, images, classes, dropout, units):
 def _residual_unit(blocks, x, filters, strides, name):
     residual = blocks.convolution(x, filters, 3, strides=strides, name=f"{name}_conv1")
     residual = blocks.convolution(residual, filters, 3, activate=False, name=f"{name}_conv2")
-    x = blocks.add([_shortcut(x, filters, strides, name), residual], name=f"{name}_add")
-    return blocks.activated(x, name=f"{name}_activation")
+    return blocks.add([_shortcut(x, filters, strides, name), residual], name=name)
 
 
 def _shortcut(x, filters, strides, name):

@@ -163,7 +163,7 @@ def _moments(mean, square, square_slope):
 
 
 def _of_elements(function, z):
-    """Returns what a function of tensors makes of an array. Of equal columns it must make equal ones, whatever else there is."""
+    """Returns what a function of tensors makes of an array. Equal columns must stay equal, whatever is beside them."""
     columns = ops.convert_to_tensor(np.stack([z, z, z[::-1]], axis=1))
     values = np.asarray(ops.convert_to_numpy(function(columns)))
     alone = values.shape == columns.shape and all(

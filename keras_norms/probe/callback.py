@@ -88,7 +88,7 @@ class Probe(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         next_step = self._step + 1
-        self._step += 1
+        self._step += batch - self._first_batch + 1
         self._look_if_chosen(next_step)
 
     def on_train_end(self, logs=None):

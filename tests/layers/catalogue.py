@@ -139,8 +139,6 @@ def _entries():
     yield layers.Maxout, lambda: layers.Maxout(pieces=3), IMAGES, {"output_shape": (4, 5, 6, 1)}
     yield layers.Maxout, lambda: layers.Maxout(pieces=2), (8, 6), {"output_shape": (8, 3)}
     yield layers.Maxout, lambda: layers.Maxout(pieces=2, axis=1), (4, 6, 5, 3), {"output_shape": (4, 3, 5, 3)}
-    yield layers.NormPropActivation, layers.NormPropActivation, IMAGES
-    yield layers.NormPropActivation, lambda: layers.NormPropActivation(layers.PReLU()), ROWS
     yield from _weight_normalizations()
     yield from _family_of_batch_norm()
     yield from _normalizations_of_examples()

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_norms import models
+from keras_norms import initializers, models
 
 NORMALIZED = ["batch_norm_before", "batch_norm_after"]
 OTHERS = ["weight_norm", "weight_norm_mean_only_batch_norm", "weight_norm_trelu", "normprop"]
@@ -302,3 +302,20 @@ def test_bad_input_is_refused_before_anything_is_built(arguments, message, monke
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         models.build(**{"name": "resnet20", **arguments})
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet44"])
+def test_normprop_keeps_the_variance_through_the_depth(name, output_of):
+    model = models.build(name, (16, 16, 3), normalization="normprop")
+    x = np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32")
+    # Zero padding takes some away along the borders, and new channels are zeros.
+    for unit in ("stage1_unit3", f"stage2_unit{2 if name == 'resnet20' else 6}", "stage3_unit3"):
+        assert 0.4 < output_of(model, f"{unit}_add", x).std() < 1.5, unit
+
+
+def test_residual_weight_norm_tames_the_deepest_network(predicted):
+    model = models.build("resnet110", (8, 8, 3), normalization="weight_norm")
+    x = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
+    assert predicted(model, x).std() > 1e4
+    initializers.residual_weight_norm(model, {".*conv2": 1 / 18})
+    assert 0.01 < predicted(model, x).std() < 1
