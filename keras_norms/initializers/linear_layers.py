@@ -31,13 +31,19 @@ _WRAPPERS = (*_REPARAMETERIZED, keras.layers.TimeDistributed)
 
 def everywhere(model):
     """Returns the layers of a model, nested ones too, without those that a wrapper speaks for."""
-    layers = {id(layer): layer for layer in model._flatten_layers()}
+    layers = {id(layer): layer for layer in nested(model)}
     for wrapper in [layer for layer in layers.values() if isinstance(layer, _WRAPPERS)]:
         # The layers of a network in TimeDistributed are on their own.
         if isinstance(wrapper, _REPARAMETERIZED) or is_linear(wrapper):
-            for inner in wrapper.layer._flatten_layers():
+            for inner in nested(wrapper.layer):
                 layers.pop(id(inner), None)
     return list(layers.values())
+
+
+def nested(layer):
+    """Returns a layer or model and all layers inside it, at any depth."""
+    # Private: `Model.layers` lists the first level alone, and Keras 3.15 has nothing public for all of them.
+    return layer._flatten_layers()
 
 
 def chain(layer):
@@ -86,8 +92,11 @@ def bias(layer):
 
 
 def normalization(layer, variable):
-    """Returns the `WeightNormalization` around a layer that normalizes a variable, and its name there; or two Nones."""
-    for wrapper in chain(layer):
+    """Returns the `WeightNormalization` around a layer that normalizes a variable, and its name there; or two Nones.
+
+    Of several it is the innermost, which normalizes last: it cancels the scales of those around it.
+    """
+    for wrapper in reversed(chain(layer)):
         if _is_weight_normalization(wrapper):
             for name in wrapper.names:
                 if wrapper.variable(name) is variable:
@@ -244,6 +253,7 @@ def _position(letter, output):
 def _activation(linear, activation):
     own = vars(linear)
     before = own.get("activation", own)  # `own` for an attribute that PyTorch's modules keep elsewhere
+    # Swapped on the layer, whose `call` reads it there: no other thread may call it meanwhile.
     # Not setattr: Keras tracks what is set on a layer.
     object.__setattr__(linear, "activation", activation)
     try:

@@ -1,5 +1,6 @@
 """Layer-sequential unit variance."""
 
+import dataclasses
 import math
 
 import keras
@@ -7,6 +8,10 @@ import keras
 from keras_norms.initializers import calibration, linear_layers, report
 from keras_norms.layers import arguments
 from keras_norms.ops import weight_normalization
+
+# A rescale leaves at most this part of the distance of log(variance) from 0, or it is taken back. It leaves 1/2 where
+# the variance grows as slowly as the length, and all of it where an activation has saturated.
+_LEFT = 0.9
 
 
 def lsuv(model, batch, tolerance=0.02, iterations=20, activation=None, orthonormal=True, seed=None):
@@ -23,8 +28,8 @@ def lsuv(model, batch, tolerance=0.02, iterations=20, activation=None, orthonorm
       and is divided. Of a separable convolution both kernels become orthonormal, the pointwise one is divided.
     - Dropout is off. Batch normalization normalizes with the statistics of the batch, as in training; its moving
       statistics stay as they are.
-    - Reported and skipped: layers that are not trainable, with `use_scale=False`, or in wrappers that decide on the
-      length of the weights. Reported as dead and not divided: layers whose outputs do not vary.
+    - Reported and skipped: layers that are not trainable, with `use_scale=False`, in wrappers that decide on the
+      length of the weights, or in a second wrapper. Reported as dead and not divided: layers whose outputs do not vary.
     - If anything fails, the model is what it was.
 
     A large batch serves better than many iterations: of centred inputs with variance 1.
@@ -35,7 +40,8 @@ def lsuv(model, batch, tolerance=0.02, iterations=20, activation=None, orthonorm
         tolerance: Float above 0, the distance of the variance from 1 that is good enough. Defaults to that of the
             authors' tool, 0.02.
         iterations: Integer, how often a layer is rescaled at most. Defaults to the 20 of the authors' tool. On the
-            same batch the first one suffices, unless there is an activation that saturates.
+            same batch the first one suffices, unless there is an activation. A rescale that brings the variance at
+            most a tenth nearer to 1, as behind an activation that saturates, is taken back, and is the last.
         activation: Name of a Keras activation or callable, applied to what is measured: `"relu"` for variance 1
             behind a ReLU, as older versions of the tool had it. A dict from names of layers to activations measures
             the other layers without one. Defaults to None.
@@ -65,7 +71,7 @@ def lsuv(model, batch, tolerance=0.02, iterations=20, activation=None, orthonorm
         reason = linear_layers.obstacle(layer)
         if reason is not None:
             return calibration.skipped(layer, reason)
-        before = _moments(layer, args, kwargs, activations[id(layer)])[1]
+        before = _moments(layer, args, kwargs, activations[id(layer)]).variance
         if orthonormal:
             _make_orthonormal(layer, draws)
         return _rescale(layer, args, kwargs, activations[id(layer)], before, tolerance, iterations)
@@ -74,26 +80,43 @@ def lsuv(model, batch, tolerance=0.02, iterations=20, activation=None, orthonorm
 
 
 def _rescale(layer, args, kwargs, activation, before, tolerance, iterations):
-    mean, variance, largest = _moments(layer, args, kwargs, activation)
-    rescales, note = 0, ""
+    moments = _moments(layer, args, kwargs, activation)
+    rescales, note = 0, f"variance not within {tolerance} of 1"
     scale = linear_layers.scale(layer)
     length = linear_layers.kernel(layer) if scale is None else scale
-    while abs(variance - 1) > tolerance and rescales < iterations:
-        if math.sqrt(variance) <= linear_layers.rounding(layer) * largest:
+    while abs(moments.variance - 1) > tolerance and rescales < iterations:
+        if math.sqrt(moments.variance) <= linear_layers.rounding(layer) * moments.largest:
             note = "dead"
             break
-        length.assign(linear_layers.read(length) / math.sqrt(variance))
-        rescales += 1
-        mean, variance, largest = _moments(layer, args, kwargs, activation)
-    if not note and abs(variance - 1) > tolerance:
-        note = f"variance not within {tolerance} of 1"
+        own = linear_layers.read(length)
+        length.assign(own / math.sqrt(moments.variance))
+        rescaled = _moments(layer, args, kwargs, activation)
+        if abs(rescaled.variance - 1) > tolerance and rescaled.distance() > _LEFT * moments.distance():
+            length.assign(own)
+            note += ", and another rescale brings it at most a tenth nearer"
+            break
+        moments, rescales = rescaled, rescales + 1
+    note = note if abs(moments.variance - 1) > tolerance else ""
     path, shape = linear_layers.path(layer), tuple(linear_layers.kernel(layer).shape)
-    return report.Row(path, shape, before, variance, mean, rescales, note)
+    return report.Row(path, shape, before, moments.variance, moments.mean, rescales, note)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Moments:
+    """Mean, variance and largest absolute value of all numbers of an output."""
+
+    mean: float
+    variance: float
+    largest: float
+
+    def distance(self):
+        """Returns how far the variance is from 1, as a ratio: the same for 2 and 1/2."""
+        return abs(math.log(self.variance)) if self.variance > 0 else math.inf
 
 
 def _moments(layer, args, kwargs, activation):
     outputs = linear_layers.measured(layer, args, kwargs, activation, with_bias=False)
-    return float(outputs.mean()), float(outputs.var()), float(abs(outputs).max())
+    return _Moments(float(outputs.mean()), float(outputs.var()), float(abs(outputs).max()))
 
 
 def _make_orthonormal(layer, draws):

@@ -8,7 +8,8 @@ class Row:
     """What an initializer has done to a layer.
 
     Attributes:
-        layer: String, the layer's path; that of the innermost one for wrapped layers.
+        layer: String, the layer's path; that of the innermost one for wrapped layers, but for a second wrapper around
+            the same layer its own.
         shape: Tuple of integers, the shape of its weight; None where it has no single one.
         before: Float, the statistic of the report before; None for a layer that has been skipped.
         after: Float, the statistic after.

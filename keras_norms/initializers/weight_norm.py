@@ -24,7 +24,8 @@ def weight_norm(model, batch, scale=1.0):
     - Dropout is off. Batch normalization, mean-only too, normalizes with the statistics of the batch, as in training;
       its moving statistics stay as they are.
     - Of a separable convolution the pointwise kernel is initialized. Reported and skipped: embeddings and recurrent
-      layers, layers with `use_scale=False` or an `axis` of their own, and layers that are not trainable.
+      layers, layers with `use_scale=False` or an `axis` of their own, layers that are not trainable, and those in a
+      second wrapper.
     - If anything fails, the model is what it was.
 
     Means are 0 within 1e-4 of the deviation, unless float32 cannot hold such a bias: that of a unit whose mean is more
@@ -81,28 +82,39 @@ def _initialize(layer, args, kwargs, wanted):
         # Once more for the bias: the scale has been rounded, and with it the mean, which may be large.
         units.write(scale, np.where(dead, own_bias, bias - after.mean))
         after = units.statistics()
-    return _row(layer, before, after, dead, wanted, units.has_bias)
+    # Numbers as large as those that the bias is added to are rounded by this much.
+    rounded = linear_layers.rounding(layer) * abs(scale) * directed.largest
+    note = _note(after, dead, wanted, rounded, units.has_bias)
+    return _row(layer, before, after, int(not dead.all()), note)
 
 
-def _row(layer, before, after, dead, wanted, has_bias):
+def _note(after, dead, wanted, rounded, has_bias):
     notes = []
     if dead.any():
         notes.append("dead" if dead.all() else f"{dead.sum()} of {dead.size} units dead")
     if not has_bias:
         notes.append("mean stays")
-    off = abs(after.deviation - wanted) > 1e-3 * wanted
-    if has_bias:
-        off |= abs(after.mean) > 1e-4 * wanted
-    if off[~dead].any():
-        notes.append("as near as rounding allows")
+    if _off(after, wanted, 0, has_bias)[~dead].any():
+        unexplained = _off(after, wanted, rounded, has_bias)[~dead].any()
+        notes.append("mean or deviation not reached" if unexplained else "as near as rounding allows")
+    return ", ".join(notes)
+
+
+def _off(after, wanted, rounded, has_bias):
+    """Returns of each unit whether it misses what is wanted, by more than it may be rounded."""
+    off = abs(after.deviation - wanted) > np.maximum(rounded, 1e-3 * wanted)
+    return off | (abs(after.mean) > np.maximum(rounded, 1e-4 * wanted)) if has_bias else off
+
+
+def _row(layer, before, after, rescales, note):
     return report.Row(
         linear_layers.path(layer),
         tuple(linear_layers.kernel(layer).shape),
         before=before.root_mean_square(),
         after=after.root_mean_square(),
         mean=float(after.mean.flat[abs(after.mean).argmax()]),
-        rescales=int(not dead.all()),
-        note=", ".join(notes),
+        rescales=rescales,
+        note=note,
     )
 
 

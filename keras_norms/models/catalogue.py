@@ -95,7 +95,8 @@ def build(
         classes: Integer, at least 2; None for the published number.
         normalization: String, a key of `NORMALIZATIONS`. With `"weight_norm"` and
             `"weight_norm_mean_only_batch_norm"` give residual networks a start of their own: `resnet110` begins with
-            logits of 1e8 (images of 16 x 16), and below 1 after `initializers.residual_weight_norm(model, {".*conv2": 1 / 18})`.
+            logits of 1e8 (images of 16 x 16), and below 1 after
+            `initializers.residual_weight_norm(model, {".*conv2": 1 / 18})`.
         use_scale, use_bias: Booleans, whether the normalization, where there is one, has a learned scale and bias.
             `"weight_norm_trelu"` has neither: thresholds take their place.
         activation: Name of a Keras activation or of one of ours ("prelu", "rrelu", "divisor_rrelu", "vlrelu", "trelu",

@@ -127,7 +127,6 @@ def _pass(model, batch, loss, names, values):
         List of (layer, name, dict of arrays) for each output, in order of execution; the loss; the gradients, arrays.
     """
     inputs, labels = batch
-    others = [(variable, _value(variable)) for variable in model.non_trainable_variables]
     # As in training with float16, whose small gradients would be rounded to zero.
     scale = getattr(getattr(model, "optimizer", None), "dynamic_scale", None)
     scale = 1.0 if scale is None else float(ops.convert_to_numpy(_value(scale)))
@@ -141,8 +140,9 @@ def _pass(model, batch, loss, names, values):
                 seen.append((layer, names[layer] + suffix))
                 measured.append(statistics.of_output(layer, tensor) | statistics.of_normalized(layer, args, kwargs))
 
-        mapping = [*zip(model.trainable_variables, values, strict=True), *others]
-        with keras.StatelessScope(mapping), watching.observed(names, observe):
+        # In this scope nothing is assigned to a variable: moving statistics and random states stay where they are.
+        lent = zip(model.trainable_variables, values, strict=True)
+        with keras.StatelessScope(lent), watching.observed(names, observe):
             outputs = keras.tree.map_structure(precision.wide, model(inputs, training=True))
             value = ops.mean(precision.wide(loss(labels, outputs)))
         return value * scale, (ops.stop_gradient(value), measured)

@@ -90,11 +90,11 @@ def summary(layer, found):
 
 
 def _channel_axis(layer, rank):
-    """Returns the channel axis of a layer's outputs: as its `data_format` or `axis` says, else as Keras is set."""
+    """Returns the channel axis of a layer's outputs: as its `axis` or `data_format` says, else as Keras is set."""
     axis = getattr(layer, "axis", None)
-    data_format = getattr(layer, "data_format", None)
-    if isinstance(axis, int) and data_format is None and -rank < axis < rank and axis != 0:
+    if isinstance(axis, int) and -rank < axis < rank and axis != 0:
         return axis
+    data_format = getattr(layer, "data_format", None)
     data_format = data_format or (keras.config.image_data_format() if rank > 3 else "channels_last")
     return 1 if data_format == "channels_first" else -1
 

@@ -29,10 +29,46 @@ def test_batch_that_does_not_fit_changes_nothing(initialize, shape, words):
 
 
 @BOTH
-def test_batch_must_be_arrays(initialize):
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (iter([np.ones((40, 6))]), "list_iterator"),
+        ([[1.0] * 6] * 40, "list of float"),
+        ([np.ones((40, 6)), None], "list of NoneType"),
+        (None, "NoneType"),
+        ("images", "str"),
+    ],
+)
+def test_batch_must_be_arrays(initialize, batch, words):
     model, _ = networks.sequential(keras_norms.WeightNormalization)
-    with pytest.raises(ValueError, match="`batch` must be an array"):
-        initialize(model, iter([np.ones((40, 6))]))
+    with pytest.raises(ValueError, match=rf"`batch` must be an array, .* Received: {words}\.$"):
+        initialize(model, batch)
+
+
+@BOTH
+def test_dataset_is_no_batch(initialize):
+    tf = pytest.importorskip("tensorflow")
+    model, _ = networks.sequential(keras_norms.WeightNormalization)
+    with pytest.raises(ValueError, match=r"`batch` must be an array, .* of a dataset one batch"):
+        initialize(model, tf.data.Dataset.from_tensor_slices(np.ones((40, 6))).batch(20))
+
+
+@BOTH
+@pytest.mark.parametrize("make", [tuple, list])
+@pytest.mark.parametrize("network", [networks.sequential, networks.nested, networks.subclassed])
+def test_batch_with_targets_is_refused(initialize, network, make, hostile):
+    model, shape = network(keras_norms.WeightNormalization)
+    before = networks.values(networks.moved(model))
+    with pytest.raises(ValueError, match=r"`batch` must be .* without targets\. Received: 2 arrays"):
+        initialize(model, make([hostile(shape), np.ones((shape[0], 1), "float32")]))
+    assert_unmoved(model, before)
+
+
+@BOTH
+def test_list_of_the_one_input_is_taken(initialize, hostile):
+    inputs = keras.Input((6,))
+    model = keras.Model([inputs], keras_norms.WeightNormalization(keras.layers.Dense(3))(inputs))
+    assert initialize(model, [hostile((40, 6))]).rows[0].after == pytest.approx(1, abs=0.02)
 
 
 @BOTH
@@ -96,7 +132,7 @@ def test_layer_that_is_not_reached_is_reported(initialize, hostile):
     model(x)
     report = initialize(model, x)
     assert [row.layer.split("/")[-1] for row in report.rows] == ["used", "other"]
-    assert report["other"].note == "skipped: the batch does not reach it"
+    assert report["other"].note == "skipped: the batch does not reach it, or only in a compiled function"
 
 
 @BOTH
@@ -126,6 +162,62 @@ def test_layer_in_a_compiled_function_is_reported(initialize, hostile):
     report = initialize(model, hostile((20, 4)))
     assert report["inside"].note == "skipped: runs in a compiled function"
     assert report["outside"].after == pytest.approx(1, abs=0.02)
+
+
+@BOTH
+def test_model_with_no_layer_reached_is_refused(initialize, hostile):
+    class Bypassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras_norms.WeightNormalization(keras.layers.Dense(3))
+
+        def call(self, inputs, through=False):
+            return self.inner(inputs) if through else inputs
+
+    model = Bypassed()
+    model(hostile((20, 4)), through=True)
+    before = networks.values(model)
+    with pytest.raises(ValueError, match=r"`batch` must reach .*compiled function"):
+        initialize(model, hostile((20, 4)))
+    assert_unmoved(model, before)
+
+
+@BOTH
+def test_model_whose_call_has_been_traced_is_refused(initialize, hostile):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("a tf.function")
+    import tensorflow as tf
+
+    class Traced(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras_norms.WeightNormalization(keras.layers.Dense(3))
+
+        @tf.function
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    model, x = Traced(), hostile((20, 4))
+    model(x)
+    model(x, training=False)
+    with pytest.raises(ValueError, match=r"`batch` must reach .*compiled function"):
+        initialize(model, x)
+
+
+@BOTH
+@pytest.mark.parametrize("second", [keras_norms.WeightNormalization, keras.layers.TimeDistributed])
+def test_layer_in_two_wrappers_is_calibrated_once(initialize, second, hostile):
+    inner = keras.layers.Dense(4, name="inner")
+    one, two = keras_norms.WeightNormalization(inner, name="one"), second(inner, name="two")
+    inputs = keras.Input((3, 4))
+    model = keras.Model(inputs, keras_norms.WeightNormalization(keras.layers.Dense(2))(two(one(inputs))))
+    x = hostile((30, 3, 4))
+    report = initialize(model, x)
+    assert report["inner"].after == pytest.approx(1, abs=0.02)
+    assert networks.numpy(one(x)).astype("float64").var() == pytest.approx(1, abs=0.02)
+    if initialize is initializers.lsuv or second is keras_norms.WeightNormalization:
+        assert report["two"].note == f"skipped: shares its weights with {inner.path}"
+    assert report.rows[-1].after == pytest.approx(1, abs=0.02)
 
 
 @BOTH

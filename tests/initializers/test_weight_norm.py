@@ -293,6 +293,31 @@ def test_wrapped_around_other_wrappers(hostile):
     np.testing.assert_allclose(deviation, 1, atol=1e-3)
 
 
+def test_scale_that_acts_is_set_where_two_wrappers_normalize_a_kernel(hostile):
+    inner = keras_norms.WeightNormalization(LAYERS.Dense(3, name="inner"))
+    outer = keras_norms.WeightNormalization(inner)
+    model = networks.moved(keras.Sequential([keras.Input((4,)), outer]))
+    x, before = hostile((50, 4)), networks.numpy(outer.scales["kernel"]).copy()
+    row = initializers.weight_norm(model, x)["inner"]
+    mean, deviation = statistics(model(x))
+    np.testing.assert_allclose(mean, 0, atol=1e-4)
+    np.testing.assert_allclose(deviation, 1, atol=1e-3)
+    assert (row.after, row.note) == (pytest.approx(1, abs=1e-4), "")
+    np.testing.assert_array_equal(networks.numpy(outer.scales["kernel"]), before)
+
+
+def test_what_rounding_cannot_explain_is_not_called_rounding():
+    class Bounded(LAYERS.Dense):
+        def call(self, inputs):
+            return keras.ops.tanh(super().call(inputs))
+
+    model = keras.Sequential([keras.Input((4,)), keras_norms.WeightNormalization(Bounded(3, name="inner"))])
+    # Alive: in the middle of tanh.
+    row = initializers.weight_norm(model, np.random.default_rng(0).normal(size=(50, 4)).astype("float32"))["inner"]
+    assert row.after < 1 - 1e-3
+    assert row.note == "mean or deviation not reached"
+
+
 @pytest.mark.parametrize(("data_format", "axis"), [("channels_last", 3), ("channels_first", 2)])
 def test_all_steps_of_time_distributed_layers_are_measured(data_format, axis, hostile):
     convolution = LAYERS.Conv1D(4, 2, data_format=data_format, name="inner")

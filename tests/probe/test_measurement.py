@@ -305,6 +305,13 @@ def test_shared_layers_and_several_outputs_have_names_of_their_own(hostile):
         np.testing.assert_allclose(mean, factor * x.mean(0), rtol=1e-5)
 
 
+def test_weights_of_a_shared_layer_have_the_depth_of_its_first_use(batch):
+    shared, inputs = keras.layers.Dense(3, name="shared"), keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(shared(keras.layers.ReLU()(shared(inputs)))))
+    readings = measurement.measure(model, batch, squared_error).readings
+    assert {(r.depth, r.layer) for r in readings if r.weight == shared.kernel.path} == {(0, "shared")}
+
+
 class Residual(keras.Model):
     def __init__(self):
         super().__init__(name="residual")
