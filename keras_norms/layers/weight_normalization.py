@@ -56,7 +56,7 @@ class WeightNormalization(reparameterization.Reparameterization):
     >>> layer = keras_norms.WeightNormalization(keras.layers.Dense(1, kernel_initializer="ones"))
     >>> float(layer(np.array([[1.0, 2.0]]))[0, 0])
     3.0
-    >>> layer.scales["kernel"].shape
+    >>> tuple(layer.scales["kernel"].shape)
     (1,)
 
     Reference: [Salimans and Kingma, 2016](https://arxiv.org/abs/1602.07868),
