@@ -4,7 +4,7 @@ import inspect
 
 import keras
 
-from keras_norms.layers import kept_axes, lending
+from keras_norms.layers import arguments, kept_axes, lending
 
 
 class Reparameterization(keras.layers.Wrapper):
@@ -145,6 +145,68 @@ class Reparameterization(keras.layers.Wrapper):
                 f"Received: weight={name!r} of dtype {variable.dtype}."
             )
         return owner, variable
+
+
+class WithScale(Reparameterization):
+    """Base of those with a learned scale per output unit.
+
+    Args:
+        layer, weight, axis: See `Reparameterization`.
+        use_scale: Boolean, whether there is a learned scale.
+        epsilon: Float above 0.
+        scale_initializer: Initializer; `None` for what `first_scale` says.
+        scale_regularizer: Regularizer or `None`.
+        scale_constraint: Constraint or `None`.
+        **kwargs: `name`, `trainable`.
+    """
+
+    def __init__(
+        self,
+        layer,
+        weight,
+        axis,
+        use_scale,
+        epsilon,
+        scale_initializer=None,
+        scale_regularizer=None,
+        scale_constraint=None,
+        **kwargs,
+    ):
+        super().__init__(layer, weight, axis, **kwargs)
+        self.use_scale = arguments.boolean("use_scale", use_scale)
+        arguments.unused("scale", use_scale, scale_initializer, scale_regularizer, scale_constraint)
+        self.scale_initializer = keras.initializers.get(scale_initializer)
+        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
+        self.scale_constraint = keras.constraints.get(scale_constraint)
+        self.epsilon = arguments.positive("epsilon", epsilon)
+        self.scales = {}
+
+    def first_scale(self, variable, kept):
+        """Returns the initializer of the scale that belongs to a weight, where none is given."""
+        raise NotImplementedError
+
+    def build_weight(self, name, variable, kept):
+        if not self.use_scale:
+            return
+        self.scales[name] = self.add_weight(
+            name=f"{name.replace('.', '_')}_scale",
+            shape=[variable.shape[axis] for axis in kept],
+            initializer=self.scale_initializer or self.first_scale(variable, kept),
+            regularizer=self.scale_regularizer,
+            constraint=self.scale_constraint,
+            dtype="float64" if self.variable_dtype == "float64" else "float32",
+            autocast=False,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "use_scale": self.use_scale,
+            "epsilon": self.epsilon,
+            "scale_initializer": keras.initializers.serialize(self.scale_initializer),
+            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
+            "scale_constraint": keras.constraints.serialize(self.scale_constraint),
+        }
 
 
 def _check_inputs(layer):

@@ -1,13 +1,14 @@
 """Weight normalization."""
 
 import keras
+from keras import ops
 
-from keras_norms.layers import arguments, reparameterization
+from keras_norms.layers import reparameterization
 from keras_norms.ops import weight_normalization
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")
-class WeightNormalization(reparameterization.Reparameterization):
+class WeightNormalization(reparameterization.WithScale):
     """Learns the length of a layer's weight vectors apart from their direction: `w = scale * v / ||v||`.
 
     Wrap it around any layer with weights. It costs nothing that grows with the batch, and behaves the same in
@@ -41,11 +42,9 @@ class WeightNormalization(reparameterization.Reparameterization):
             an empty sequence for one norm of the whole weight. By default one vector per output unit: axis -1, -2 for
             transposed convolutions, (-2, -1) for depthwise ones, 0 for embeddings, the output axes for `EinsumDense`.
         use_scale: Boolean, whether the length is learned. Otherwise it is 1.
-        scale_initializer: Initializer; `None` for the norm of v.
-        scale_regularizer: Regularizer or `None`.
-        scale_constraint: Constraint or `None`.
         epsilon: Float above 0, added to the squared norm. Defaults to `1e-12`, as in flax.
-        **kwargs: `name`, `trainable`. The dtype is that of the wrapped layer.
+        **kwargs: `scale_initializer` (the norm of v if not given), `scale_regularizer`, `scale_constraint`; `name`,
+            `trainable`. The dtype is that of the wrapped layer.
 
     Input and output shape: Those of the wrapped layer.
     Weights:
@@ -63,57 +62,16 @@ class WeightNormalization(reparameterization.Reparameterization):
     [Xiang and Li, 2017](https://arxiv.org/abs/1704.03971)
     """
 
-    def __init__(
-        self,
-        layer,
-        weight="kernel",
-        axis=None,
-        use_scale=True,
-        scale_initializer=None,
-        scale_regularizer=None,
-        scale_constraint=None,
-        epsilon=1e-12,
-        **kwargs,
-    ):
+    def __init__(self, layer, weight="kernel", axis=None, use_scale=True, epsilon=1e-12, **kwargs):
         if kwargs.pop("data_init", False):
             raise ValueError(
                 "`data_init=True` of TensorFlow Addons is `keras_norms.initializers.weight_norm(model, batch)` here, "
                 "which measures with normalized weights, layer after layer. Received: data_init=True."
             )
-        super().__init__(layer, weight, axis, **kwargs)
-        self.use_scale = arguments.boolean("use_scale", use_scale)
-        arguments.unused("scale", use_scale, scale_initializer, scale_regularizer, scale_constraint)
-        self.scale_initializer = keras.initializers.get(scale_initializer)
-        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
-        self.scale_constraint = keras.constraints.get(scale_constraint)
-        self.epsilon = arguments.positive("epsilon", epsilon)
-        self.scales = {}
+        super().__init__(layer, weight, axis, use_scale, epsilon, **kwargs)
 
-    def build_weight(self, name, variable, kept):
-        if not self.use_scale:
-            return
-        self.scales[name] = self.add_weight(
-            name=f"{name.replace('.', '_')}_scale",
-            shape=[variable.shape[axis] for axis in kept],
-            initializer=self.scale_initializer or (lambda shape, dtype: self._norm(variable, kept, dtype)),
-            regularizer=self.scale_regularizer,
-            constraint=self.scale_constraint,
-            dtype="float64" if self.variable_dtype == "float64" else "float32",
-            autocast=False,
-        )
+    def first_scale(self, variable, kept):
+        return lambda shape, dtype: ops.cast(weight_normalization.norm(variable.value, kept, self.epsilon), dtype)
 
     def effective(self, name, variable, kept):
         return weight_normalization.normalized(variable.value, self.scales.get(name), kept, self.epsilon)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "use_scale": self.use_scale,
-            "scale_initializer": keras.initializers.serialize(self.scale_initializer),
-            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
-            "scale_constraint": keras.constraints.serialize(self.scale_constraint),
-            "epsilon": self.epsilon,
-        }
-
-    def _norm(self, variable, kept, dtype):
-        return keras.ops.cast(weight_normalization.norm(variable.value, kept, self.epsilon), dtype)

@@ -51,7 +51,7 @@ class WeightStandardization(reparameterization.Reparameterization):
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")
-class ScaledWeightStandardization(reparameterization.Reparameterization):
+class ScaledWeightStandardization(reparameterization.WithScale):
     """Standardizes the weights of each output unit and divides them by the root of the fan-in: `w` has norm `scale`.
 
     So a unit keeps the variance of independent inputs, and networks without any normalization of activations can be
@@ -69,12 +69,10 @@ class ScaledWeightStandardization(reparameterization.Reparameterization):
         axis: Integer or sequence of integers, the axes of the weight that number its units, for all named weights; an
             empty sequence for one unit. By default those of `WeightNormalization`.
         use_scale: Boolean, whether there is a learned factor per unit, the paper's gain. Otherwise it is 1.
-        scale_initializer: Initializer, `"ones"` if not given.
-        scale_regularizer: Regularizer or `None`.
-        scale_constraint: Constraint or `None`.
         epsilon: Float above 0, the least that fan-in times variance counts as. Defaults to `1e-4`, as in the authors'
             code; timm adds 1e-6 to the variance.
-        **kwargs: `name`, `trainable`. The dtype is that of the wrapped layer.
+        **kwargs: `scale_initializer` (`"ones"` if not given), `scale_regularizer`, `scale_constraint`; `name`,
+            `trainable`. The dtype is that of the wrapped layer.
 
     Input and output shape: Those of the wrapped layer.
     Weights:
@@ -91,49 +89,11 @@ class ScaledWeightStandardization(reparameterization.Reparameterization):
     Reference: [Brock, De and Smith, 2021](https://arxiv.org/abs/2101.08692)
     """
 
-    def __init__(
-        self,
-        layer,
-        weight="kernel",
-        axis=None,
-        use_scale=True,
-        scale_initializer=None,
-        scale_regularizer=None,
-        scale_constraint=None,
-        epsilon=1e-4,
-        **kwargs,
-    ):
-        super().__init__(layer, weight, axis, **kwargs)
-        self.use_scale = arguments.boolean("use_scale", use_scale)
-        arguments.unused("scale", use_scale, scale_initializer, scale_regularizer, scale_constraint)
-        self.scale_initializer = keras.initializers.get(scale_initializer or ("ones" if use_scale else None))
-        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
-        self.scale_constraint = keras.constraints.get(scale_constraint)
-        self.epsilon = arguments.positive("epsilon", epsilon)
-        self.scales = {}
+    def __init__(self, layer, weight="kernel", axis=None, use_scale=True, epsilon=1e-4, **kwargs):
+        super().__init__(layer, weight, axis, use_scale, epsilon, **kwargs)
 
-    def build_weight(self, name, variable, kept):
-        if not self.use_scale:
-            return
-        self.scales[name] = self.add_weight(
-            name=f"{name.replace('.', '_')}_scale",
-            shape=[variable.shape[axis] for axis in kept],
-            initializer=self.scale_initializer,
-            regularizer=self.scale_regularizer,
-            constraint=self.scale_constraint,
-            dtype="float64" if self.variable_dtype == "float64" else "float32",
-            autocast=False,
-        )
+    def first_scale(self, variable, kept):
+        return keras.initializers.Ones()
 
     def effective(self, name, variable, kept):
         return weight_standardization.scaled_standardized(variable.value, self.scales.get(name), kept, self.epsilon)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "use_scale": self.use_scale,
-            "scale_initializer": keras.initializers.serialize(self.scale_initializer),
-            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
-            "scale_constraint": keras.constraints.serialize(self.scale_constraint),
-            "epsilon": self.epsilon,
-        }
