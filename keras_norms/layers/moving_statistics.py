@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_norms.layers import arguments
+from keras_norms.layers import arguments, counted_rows
 from keras_norms.ops import batch_norm, moving_average, replicas
 
 # What a moving statistic reads before it has seen a batch.
@@ -51,7 +51,7 @@ class MovingStatistics(keras.Layer):
         batch_statistics = learning if self.use_global_stats is None else not self.use_global_stats
         if not batch_statistics:
             return self.normalized(inputs, mask)
-        outputs, moments = self.batch_normalized(inputs, mask)
+        outputs, moments = self.batch_normalized(inputs, counted_rows.masked(mask, inputs))
         if learning:
             self._move(moments)
         return outputs
