@@ -1,13 +1,19 @@
 """A recipe: everything that decides the result of a training, in one frozen record of strings and numbers."""
 
 import dataclasses
+import difflib
+import math
 
-SCHEDULES = ("constant", "step", "linear", "cosine")
+SCHEDULES = ("constant", "step", "linear", "polynomial", "exponential", "cosine")
+OPTIMIZERS = ("sgd", "torch_sgd")
+LR_SCALINGS = ("none", "linear", "sqrt")
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What to train, on what, and how.
+
+    Tuples may be given as lists, as JSON has them.
 
     Attributes:
         arch: String, a name `keras_norms.models.build` knows.
@@ -17,14 +23,41 @@ class Recipe:
         image_size: Integer, height and width in pixels; None for the published one.
         crop, flip: Booleans, whether training images are cropped at random, mirrored at random.
         batch_size: Integer, over all replicas.
+        drop_remainder: Boolean, whether the images that do not fill a last batch of an epoch are left out.
+        micro_batches: Integer, the parts into which each replica's share of a batch is cut. Their gradients are summed
+            before the one update, for less memory; batch statistics are those of a part.
         epochs: Integer.
         steps: Integer, the number of training steps, in place of `epochs`; None for none.
-        learning_rate: Float, the rate at the start.
-        schedule: String, one of `SCHEDULES`: how the rate falls. `linear` and `cosine` end at zero.
+        learning_rate: Float, the rate at the start, or at the end of a warm-up.
+        lr_scaling: String, one of `LR_SCALINGS`: how the rate follows the batch size. `learning_rate` is multiplied by
+            `batch_size / lr_batch_size` (`linear`: Goyal et al., 2017, https://arxiv.org/abs/1706.02677) or by its root
+            (`sqrt`: Krizhevsky, 2014, https://arxiv.org/abs/1404.5997).
+        lr_batch_size: Integer, the batch size that `learning_rate` is meant for; None for any.
+        schedule: String, one of `SCHEDULES`: how the rate falls. `linear`, `polynomial` and `cosine` end at zero.
         drops: Tuple of floats, the parts of the training after which `step` divides the rate by ten.
+        power: Float; `polynomial` multiplies the rate by `(1 - step / steps) ** power`. The default is that of
+            GoogLeNet's quick solver in Caffe.
+        decay_rate: Float, what `exponential` multiplies the rate by over the whole training, evenly in the exponent.
+            The default is caffenet-benchmark's 0.915 at every 2,000 of 160,000 steps.
+        warmup_steps: Integer, over how many first steps the rate rises linearly to what the schedule says after them,
+            as in Goyal et al.
+        warmup_rate: Float, the constant rate of the warm-up in place of a rising one; None for a rising one.
+        warmup_error: Float; the warm-up lasts until the training error of the epoch so far falls below it, in place of
+            `warmup_steps`: He et al. (2015, https://arxiv.org/abs/1512.03385) train 110 layers at a rate of 0.01 until
+            0.8. None for none.
+        optimizer: String, one of `OPTIMIZERS`: what the momentum accumulates. With `sgd` it is the rate times the
+            gradient, as in Caffe, MXNet and Keras; with `torch_sgd` it is the gradient, and the rate multiplies at the
+            update, as in Torch. They differ where the rate changes.
         momentum: Float, of stochastic gradient descent.
-        weight_decay: Float; this times a kernel is added to its gradient (L2, coupled, as in Caffe and Torch).
-            Biases, scales and the like do not decay.
+        nesterov: Boolean, whether the momentum is Nesterov's.
+        lr_mult: Tuple of pairs of a kind of weight and a factor of its learning rate, Caffe's `lr_mult`. A kind is the
+            name of trainable variables, such as kernel, bias, scale, threshold or kernel_scale (weight norm's g; its
+            kernel is the direction v), or `*` for all that are not named, whose factor else is 1.
+        weight_decay: Float; this times a weight is added to its gradient (L2, coupled, as in Caffe and Torch).
+        decay_mult: Tuple of pairs of a kind of weight and a factor of its weight decay, Caffe's `decay_mult`. Kinds
+            that are not named do not decay.
+        weight_average: Float, the momentum of a moving average of the weights, which is tested and exported in their
+            place; None for none.
     """
 
     arch: str
@@ -39,34 +72,123 @@ class Recipe:
     crop: bool = True
     flip: bool = True
     batch_size: int = 64
+    drop_remainder: bool = True
+    micro_batches: int = 1
     epochs: int = 10
     steps: int | None = None
     learning_rate: float = 0.05
+    lr_scaling: str = "none"
+    lr_batch_size: int | None = None
     schedule: str = "cosine"
     drops: tuple = (0.5, 0.75)
+    power: float = 0.5
+    decay_rate: float = 8.2e-4
+    warmup_steps: int = 0
+    warmup_rate: float | None = None
+    warmup_error: float | None = None
+    optimizer: str = "sgd"
     momentum: float = 0.9
+    nesterov: bool = False
+    lr_mult: tuple = ()
     weight_decay: float = 1e-4
+    decay_mult: tuple = (("kernel", 1.0),)
+    weight_average: float | None = None
 
     def __post_init__(self):
-        for name, least in (("epochs", 1), ("batch_size", 1), ("steps", 1), ("image_size", 1)):
-            value = getattr(self, name)
-            _require(value is None or value >= least, f"`{name}` must be at least {least}", name, value)
-        _require(self.learning_rate > 0, "`learning_rate` must be above 0", "learning_rate", self.learning_rate)
-        _require(0 <= self.momentum < 1, "`momentum` must be at least 0 and below 1", "momentum", self.momentum)
-        _require(self.weight_decay >= 0, "`weight_decay` must be at least 0", "weight_decay", self.weight_decay)
-        _require(self.schedule in SCHEDULES, f"`schedule` must be one of {SCHEDULES}", "schedule", self.schedule)
-        rising = list(self.drops) == sorted(set(self.drops)) and all(0 < drop < 1 for drop in self.drops)
-        _require(rising, "`drops` must be rising parts of the training between 0 and 1", "drops", self.drops)
+        for name in ("drops", "lr_mult", "decay_mult"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
+        for name, allowed in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("lr_scaling", LR_SCALINGS)):
+            self._require(name, lambda value, allowed=allowed: value in allowed, f"one of {allowed}")
+        self._check_contradictions()
+        self._check_ranges()
+
+    @property
+    def peak_learning_rate(self):
+        """The learning rate for this batch size: what the schedule falls from."""
+        if self.lr_scaling == "none":
+            return self.learning_rate
+        ratio = self.batch_size / self.lr_batch_size
+        return self.learning_rate * (ratio if self.lr_scaling == "linear" else math.sqrt(ratio))
 
     def but(self, **differences):
         """Returns this recipe with some entries changed.
 
         Raises:
             TypeError: An entry does not exist.
+            ValueError: An entry has an impossible value, or contradicts another.
         """
+        names = [field.name for field in dataclasses.fields(self)]
+        for name, value in differences.items():
+            if name not in names:
+                nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
+                raise TypeError(
+                    f"A recipe has no entry `{name}`; the nearest is `{nearest}`. Received: {name}={value!r}."
+                )
         return dataclasses.replace(self, **differences)
 
+    def _check_contradictions(self):
+        scaled, until, constant = self.lr_scaling != "none", self.warmup_error is not None, self.warmup_rate is not None
+        for contradiction, expectation, names in (
+            (
+                scaled and self.lr_batch_size is None,
+                "`lr_scaling` needs `lr_batch_size`",
+                ("lr_scaling", "lr_batch_size"),
+            ),
+            (until and not constant, "`warmup_error` needs `warmup_rate`", ("warmup_error", "warmup_rate")),
+            (
+                until and self.warmup_steps > 0,
+                "`warmup_error` takes the place of `warmup_steps`: give one",
+                ("warmup_error", "warmup_steps"),
+            ),
+            (
+                constant and not until and not self.warmup_steps,
+                "`warmup_rate` needs `warmup_steps` or `warmup_error`",
+                ("warmup_rate", "warmup_steps", "warmup_error"),
+            ),
+            (self.nesterov and not self.momentum, "`nesterov` needs a `momentum`", ("nesterov", "momentum")),
+        ):
+            if contradiction:
+                received = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+                raise ValueError(f"{expectation}. Received: {received}.")
 
-def _require(holds, expectation, name, value):
-    if not holds:
-        raise ValueError(f"{expectation}. Received: {name}={value!r}.")
+    def _check_ranges(self):
+        for name in ("epochs", "batch_size", "micro_batches", "steps", "image_size", "lr_batch_size"):
+            self._require(name, lambda value: value >= 1, "at least 1")
+        for name in ("learning_rate", "power", "decay_rate", "warmup_rate", "warmup_error"):
+            self._require(name, lambda value: 0 < value < math.inf, "above 0, and finite")
+        for name in ("weight_decay", "warmup_steps"):
+            self._require(name, lambda value: 0 <= value < math.inf, "at least 0, and finite")
+        for name in ("momentum", "weight_average"):
+            self._require(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
+        self._require("decay_rate", lambda value: value <= 1, "at most 1")
+        self._require("warmup_error", lambda value: value <= 1, "at most 1")
+        self._require(
+            "micro_batches", lambda value: value <= self.batch_size, f"at most `batch_size`, {self.batch_size}"
+        )
+        self._require("drops", _rising, "rising parts of the training between 0 and 1")
+        for name in ("lr_mult", "decay_mult"):
+            self._require(name, _factors, "pairs of a kind of weight and a factor of at least 0, each kind once")
+
+    def _require(self, name, holds, expectation):
+        value = getattr(self, name)
+        if value is not None and not holds(value):
+            raise ValueError(f"`{name}` must be {expectation}. Received: {name}={value!r}.")
+
+
+def _frozen(value):
+    """Returns the value with tuples in place of the lists in it."""
+    return tuple(_frozen(part) for part in value) if isinstance(value, list | tuple) else value
+
+
+def _rising(drops):
+    return list(drops) == sorted(set(drops)) and all(0 < drop < 1 for drop in drops)
+
+
+def _factors(pairs):
+    return (
+        isinstance(pairs, tuple)
+        and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+        and all(isinstance(kind, str) and isinstance(factor, int | float) for kind, factor in pairs)
+        and all(0 <= factor < math.inf for _, factor in pairs)
+        and len(dict(pairs)) == len(pairs)
+    )

@@ -20,16 +20,27 @@ def test_variant_differs_in_what_it_names_alone():
     assert variant.but(learning_rate=baseline.learning_rate) == baseline
 
 
-def test_recipes_are_hashable_and_json():
-    for baseline in BASELINES.values():
-        hash(baseline)
-        entries = json.loads(json.dumps(dataclasses.asdict(baseline)))
-        assert Recipe(**{**entries, "drops": tuple(entries["drops"])}) == baseline
+@pytest.mark.parametrize("baseline", BASELINES.values(), ids=BASELINES)
+@pytest.mark.parametrize("differences", [{}, {"lr_mult": (("bias", 2.0), ("*", 0.5)), "drops": (0.1,)}])
+def test_recipes_are_hashable_and_come_back_from_json(baseline, differences):
+    recipe = baseline.but(**differences)
+    again = Recipe(**json.loads(json.dumps(dataclasses.asdict(recipe))))
+    assert again == recipe
+    assert hash(again) == hash(recipe)
 
 
-def test_unknown_entries_are_refused():
-    with pytest.raises(TypeError, match="learning_rat"):
-        BASELINES["resnet20"].but(learning_rat=1.0)
+def test_every_entry_is_documented():
+    for field in dataclasses.fields(Recipe):
+        assert field.name in Recipe.__doc__.split("Attributes:")[1]
+
+
+@pytest.mark.parametrize(
+    ("misspelled", "nearest"),
+    [("learning_rat", "learning_rate"), ("lr_mul", "lr_mult"), ("wight_decay", "weight_decay"), ("warmup", "warmup_")],
+)
+def test_unknown_entries_are_refused_with_the_nearest_name(misspelled, nearest):
+    with pytest.raises(TypeError, match=f"no entry `{misspelled}`; the nearest is `{nearest}.*{misspelled}=1.0"):
+        BASELINES["resnet20"].but(**{misspelled: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -39,15 +50,66 @@ def test_unknown_entries_are_refused():
         ("steps", 0),
         ("batch_size", 0),
         ("image_size", 0),
+        ("micro_batches", 0),
+        ("micro_batches", 65),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
-        ("momentum", 1.0),
-        ("weight_decay", -1e-4),
-        ("schedule", "exponential"),
+        ("learning_rate", float("inf")),
+        ("lr_scaling", "squared"),
+        ("lr_batch_size", 0),
+        ("schedule", "quadratic"),
         ("drops", (0.75, 0.5)),
         ("drops", (0.5, 1.0)),
+        ("power", 0.0),
+        ("decay_rate", 0.0),
+        ("decay_rate", 1.1),
+        ("warmup_steps", -1),
+        ("optimizer", "adam"),
+        ("momentum", 1.0),
+        ("lr_mult", (("bias", -1.0),)),
+        ("lr_mult", (("bias", 1.0), ("bias", 2.0))),
+        ("lr_mult", (("bias", float("nan")),)),
+        ("lr_mult", ("bias", 2.0)),
+        ("lr_mult", (("bias", 2.0, 3.0),)),
+        ("lr_mult", (("bias", "2"),)),
+        ("lr_mult", "bias:2"),
+        ("weight_decay", -1e-4),
+        ("decay_mult", ((1.0, "kernel"),)),
+        ("weight_average", 1.0),
+        ("weight_average", -0.1),
     ],
 )
 def test_impossible_entries_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must .* Received: {name}="):
         Recipe("resnet20", **{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("warmup_rate", 0.0), ("warmup_error", 0.0), ("warmup_error", 1.5)])
+def test_impossible_warm_ups_are_refused_by_name(name, value):
+    possible = {"warmup_rate": 0.01, "warmup_error": 0.8}
+    Recipe("resnet110", **possible)
+    with pytest.raises(ValueError, match=f"`{name}` must .* Received: {name}="):
+        Recipe("resnet110", **{**possible, name: value})
+
+
+@pytest.mark.parametrize(
+    ("entries", "names"),
+    [
+        ({"lr_scaling": "linear"}, ("lr_scaling", "lr_batch_size")),
+        ({"warmup_error": 0.8}, ("warmup_error", "warmup_rate")),
+        ({"warmup_error": 0.8, "warmup_rate": 0.01, "warmup_steps": 9}, ("warmup_error", "warmup_steps")),
+        ({"warmup_rate": 0.01}, ("warmup_rate", "warmup_steps")),
+        ({"nesterov": True, "momentum": 0.0}, ("nesterov", "momentum")),
+    ],
+)
+def test_contradictions_are_refused_and_named(entries, names):
+    with pytest.raises(ValueError, match="`.*`.*".join(names) + ".*Received: ") as refusal:
+        Recipe("resnet20", **entries)
+    assert all(f"{name}=" in str(refusal.value) for name in names)
+
+
+@pytest.mark.parametrize(("rule", "rate"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_peak_rate_follows_the_batch_size(rule, rate):
+    recipe = Recipe("resnet20", learning_rate=0.1, batch_size=512, lr_batch_size=128, lr_scaling=rule)
+    assert recipe.peak_learning_rate == pytest.approx(rate)
+    assert recipe.but(batch_size=128).peak_learning_rate == pytest.approx(0.1)
