@@ -78,7 +78,18 @@ def replace(path, write):
     """Calls `write` with a path to write to, then moves what is there to `path`: complete, or as it was before."""
     temporary = path.with_suffix(".tmp")
     write(temporary)
+    sync(temporary)
     os.replace(temporary, path)
+    sync(path.parent)
+
+
+def sync(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def environment(devices):
