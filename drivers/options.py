@@ -3,7 +3,7 @@
 from absl import flags
 
 from keras_norms import models, training
-from keras_norms.recipes import BASELINES, SCHEDULES
+from keras_norms.recipes import BASELINES, LR_SCALINGS, OPTIMIZERS, SCHEDULES
 
 _AS_PUBLISHED = "; the published one if not given"
 _RECIPE = {
@@ -21,11 +21,25 @@ _RECIPE = {
     "batch_size": (flags.DEFINE_integer, "images per step, over all replicas"),
     "epochs": (flags.DEFINE_integer, "passes over the training images"),
     "steps": (flags.DEFINE_integer, "training steps, in place of --epochs"),
-    "learning_rate": (flags.DEFINE_float, "learning rate at the start"),
+    "drop_remainder": (flags.DEFINE_boolean, "leave out the images that do not fill a last batch of an epoch"),
+    "micro_batches": (flags.DEFINE_integer, "parts of a replica's batch, one after the other, for less memory"),
+    "learning_rate": (flags.DEFINE_float, "learning rate at the start, or after a warm-up"),
+    "lr_scaling": (flags.DEFINE_string, f"how the rate follows batch_size / lr_batch_size: {', '.join(LR_SCALINGS)}"),
+    "lr_batch_size": (flags.DEFINE_integer, "batch size that --learning_rate is meant for"),
     "schedule": (flags.DEFINE_string, f"how the rate falls: {', '.join(SCHEDULES)}"),
     "drops": (flags.DEFINE_list, "parts of the training after which --schedule=step divides the rate by ten: 0.5,0.75"),
+    "power": (flags.DEFINE_float, "--schedule=polynomial multiplies the rate by (1 - step / steps) ** power"),
+    "decay_rate": (flags.DEFINE_float, "what --schedule=exponential multiplies the rate by over the whole training"),
+    "warmup_steps": (flags.DEFINE_integer, "first steps, over which the rate rises"),
+    "warmup_rate": (flags.DEFINE_float, "constant rate of the warm-up, in place of a rising one"),
+    "warmup_error": (flags.DEFINE_float, "training error below which the warm-up ends, in place of --warmup_steps"),
+    "optimizer": (flags.DEFINE_string, f"what momentum accumulates, as in Caffe or Torch: {', '.join(OPTIMIZERS)}"),
     "momentum": (flags.DEFINE_float, "momentum of the gradient descent"),
-    "weight_decay": (flags.DEFINE_float, "L2 decay of the kernels"),
+    "nesterov": (flags.DEFINE_boolean, "Nesterov's momentum"),
+    "lr_mult": (flags.DEFINE_list, "factors of the rate by kind of weight, * for all others: bias:2,scale:1"),
+    "weight_decay": (flags.DEFINE_float, "L2 decay of the weights that --decay_mult names"),
+    "decay_mult": (flags.DEFINE_list, "factors of the decay by kind of weight, * for all others: kernel:1,scale:1"),
+    "weight_average": (flags.DEFINE_float, "momentum of a moving average of the weights, to test and export"),
 }
 _SETTINGS = {
     "seed": (flags.DEFINE_integer, "of weights, order of the images, augmentation and dropout"),
@@ -60,7 +74,21 @@ def settings():
         raise ValueError(
             f"`steps` takes the place of `epochs`: give one. Received: {given['steps']}, {given['epochs']}."
         )
-    if "drops" in given:
-        given["drops"] = tuple(float(drop) for drop in given["drops"])
+    for name, parse in (("drops", float), ("lr_mult", _pair), ("decay_mult", _pair)):
+        if name in given:
+            given[name] = _parsed(name, given[name], parse)
     recipe = BASELINES[given["arch"]].but(**{name: given[name] for name in _RECIPE if name in given})
     return training.Settings(recipe, **{name: given[name] for name in _SETTINGS if name in given})
+
+
+def _parsed(name, words, parse):
+    try:
+        return tuple(parse(word) for word in words)
+    except ValueError as error:
+        form = "kind:factor,kind:factor" if parse is _pair else "number,number"
+        raise ValueError(f"`{name}` must have the form {form}. Received: {name}={','.join(words)}.") from error
+
+
+def _pair(word):
+    kind, factor = word.split(":")
+    return kind.strip(), float(factor)
