@@ -6,13 +6,17 @@ import numpy as np
 import tensorflow as tf
 
 from keras_norms.data import shapes
+from keras_norms.data.in_memory import InMemory
+from keras_norms.data.records import Records
+from keras_norms.data.streamed import Streamed
 
 EMBEDDED = "shapes"
 
 # ImageNet's test split has no labels.
 _TEST_SPLITS = {"imagenet2012": "validation"}
 _STATISTICS_EXAMPLES = 2_000
-_CACHED_BYTES = 2**30
+# Of a set, not of a machine: whether a set is held in memory decides the order of its examples.
+_HELD_BYTES = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,19 +27,27 @@ class Dataset:
         name: String.
         class_names: Tuple of strings, by label.
         image_shape: Tuple (height, width, channels); None for a height and width that differ between images.
-        train, test: `tf.data.Dataset` of (image uint8, label int64), one example each.
-        train_examples, test_examples: Integers.
+        train, test: `InMemory` or `Streamed`, the sources of the examples.
         test_split: String, the name of the split that `test` is.
+        bad_records: Dict from the name of a split to the bad records that are left out of it: a dict from the index of
+            each to what is wrong with it.
     """
 
     name: str
     class_names: tuple
     image_shape: tuple
-    train: tf.data.Dataset
-    test: tf.data.Dataset
-    train_examples: int
-    test_examples: int
+    train: InMemory | Streamed
+    test: InMemory | Streamed
     test_split: str = "test"
+    bad_records: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def train_examples(self):
+        return self.train.examples
+
+    @property
+    def test_examples(self):
+        return self.test.examples
 
     @property
     def channels(self):
@@ -46,7 +58,7 @@ class Dataset:
         return None not in self.image_shape
 
 
-def load(name, data_dir=None, image_size=32, seed=0):
+def load(name, data_dir=None, image_size=32, seed=0, skip_bad_records=False):
     """Returns a `Dataset`.
 
     Args:
@@ -54,14 +66,28 @@ def load(name, data_dir=None, image_size=32, seed=0):
         data_dir: String, the folder where TensorFlow Datasets has prepared sets. `None` means its own default.
         image_size: Integer, the side in pixels at which `shapes` is drawn. Other sets come as they are stored.
         seed: Integer, which `shapes` are drawn.
+        skip_bad_records: Boolean, whether bad records are left out, after all have been read to find them. Otherwise
+            they are an error: at once in a set that is held in memory, and where they are reached in a streamed one,
+            as an error of TensorFlow that `check` explains.
 
     Raises:
         FileNotFoundError: The set is not prepared there.
-        ValueError: It is not an image classification set, or has no split to test on.
+        ValueError: It is not an image classification set, has no split to test on, or has bad records.
     """
     if name == EMBEDDED:
         return _drawn(image_size, seed)
-    return _prepared(name, data_dir)
+    return _prepared(name, data_dir, skip_bad_records)
+
+
+def check(dataset):
+    """Reads and decodes all records of a streamed set, to say which one has made the training fail.
+
+    Raises:
+        ValueError: There are bad ones: how many, which is the first, and what is wrong with it.
+    """
+    for split, source in (("train", dataset.train), (dataset.test_split, dataset.test)):
+        if isinstance(source, Streamed):
+            _refuse(dataset.name, split, source.records.faults(), source.records.left_out)
 
 
 def pixel_statistics(dataset):
@@ -71,7 +97,7 @@ def pixel_statistics(dataset):
         Two lists of floats, in pixel values 0 to 255.
     """
     total, squares, pixels = 0.0, 0.0, 0
-    for image, _ in dataset.train.take(_STATISTICS_EXAMPLES).as_numpy_iterator():
+    for image, _ in dataset.train.decoded().take(_STATISTICS_EXAMPLES).as_numpy_iterator():
         rows = image.reshape(-1, image.shape[-1]).astype("int64")  # exact
         total, squares, pixels = total + rows.sum(0), squares + (rows**2).sum(0), pixels + len(rows)
     mean = total / pixels
@@ -81,15 +107,11 @@ def pixel_statistics(dataset):
 
 
 def _drawn(image_size, seed):
-    splits = {split: shapes.render(split, image_size, seed=seed) for split in ("train", "test")}
-    train, test = (
-        tf.data.Dataset.from_tensor_slices((images, labels.astype("int64"))) for images, labels in splits.values()
-    )
-    shape = (image_size, image_size, 3)
-    return Dataset(EMBEDDED, shapes.CLASS_NAMES, shape, train, test, len(train), len(test))
+    train, test = (InMemory(*shapes.render(split, image_size, seed=seed)) for split in ("train", "test"))
+    return Dataset(EMBEDDED, shapes.CLASS_NAMES, (image_size, image_size, 3), train, test)
 
 
-def _prepared(name, data_dir):
+def _prepared(name, data_dir, skip_bad_records):
     import tensorflow_datasets as tfds  # slow to import, and not needed for the embedded set
 
     try:
@@ -100,26 +122,53 @@ def _prepared(name, data_dir):
     if not builder.is_prepared():
         raise FileNotFoundError(_not_found(tfds, name, data_dir, f"nothing is prepared in {builder.data_dir}"))
     _check_features(tfds, name, builder.info.features)
-    test_split = _test_split(builder.name, builder.info.splits)
-    class_names, image_shape = builder.info.features["label"].names, builder.info.features["image"].shape
-    counts = {split: builder.info.splits[split].num_examples for split in ("train", test_split)}
-    train, test = (_read(builder, split, image_shape, count) for split, count in counts.items())
-    return Dataset(
-        builder.name,
-        tuple(class_names),
-        tuple(image_shape),
-        train,
-        test,
-        counts["train"],
-        counts[test_split],
-        test_split,
+    _check_format(tfds, name, builder.info.file_format)
+    splits = ("train", _test_split(builder.name, builder.info.splits))
+    records = {split: _records(builder, split) for split in splits}
+    held, shape = _is_held(records.values()), records["train"].image_shape
+    sources, bad = {}, {}
+    for split in splits:
+        sources[split], bad[split] = _source(builder.name, split, records[split], held, skip_bad_records)
+    classes = tuple(builder.info.features["label"].names)
+    return Dataset(builder.name, classes, shape, *sources.values(), splits[1], bad)
+
+
+def _records(builder, split):
+    stored, features = builder.info.splits[split], builder.info.features
+    files = tuple(str(path) for path in stored.filepaths)
+    shape, classes = tuple(features["image"].shape), features["label"].num_classes
+    return Records(files, tuple(stored.shard_lengths), shape, classes)
+
+
+def _is_held(splits):
+    examples, shape = sum(records.examples for records in splits), next(iter(splits)).image_shape
+    return None not in shape and examples * int(np.prod(shape)) <= _HELD_BYTES
+
+
+def _source(name, split, records, held, skip_bad_records):
+    """Returns the source of a split, and the bad records that are left out of it."""
+    bad = records.faults() if skip_bad_records else {}
+    records = records.without(bad)
+    if not held:
+        return Streamed(records), bad
+    try:
+        return InMemory(*records.decoded()), bad
+    except tf.errors.OpError:
+        _refuse(name, split, records.faults())
+        raise
+
+
+def _refuse(name, split, faults, known=()):
+    """Raises a `ValueError` about bad records, if there are any but those that are known."""
+    faults = {index: fault for index, fault in faults.items() if index not in known}
+    if not faults:
+        return
+    index, fault = next(iter(faults.items()))
+    count = "It is the only bad record" if len(faults) == 1 else f"It is the first of {len(faults)} bad records"
+    raise ValueError(
+        f"Record {index} of the split {split!r} of the data set {name!r} is bad: {fault}. {count} of the split. "
+        "Prepare the data set anew, or leave bad records out with --skip_bad_records."
     )
-
-
-def _read(builder, split, image_shape, examples):
-    images = builder.as_dataset(split=split, as_supervised=True)
-    fits = None not in image_shape and examples * np.prod(image_shape) <= _CACHED_BYTES
-    return images.cache() if fits else images
 
 
 def _check_features(tfds, name, features):
@@ -129,6 +178,15 @@ def _check_features(tfds, name, features):
         raise ValueError(
             "`dataset` must be an image classification set, with the features `image` and `label`. "
             f"Received: dataset={name!r} with the features {sorted(kinds) or features}."
+        )
+
+
+def _check_format(tfds, name, file_format):
+    if file_format is not tfds.core.FileFormat.TFRECORD:
+        raise ValueError(
+            "`dataset` must be stored in TFRecord files: prepare it with "
+            f"`tfds.builder({name!r}, file_format='tfrecord').download_and_prepare()`. "
+            f"Received: dataset={name!r}, stored as {file_format.value!r}."
         )
 
 

@@ -1,22 +1,20 @@
-"""From images of a data set to batches a network trains on.
+"""From images of a data set to batches a network trains on, and tests on.
 
-Training: each view is a random crop, half of them mirrored. Images that are
-stored at the size the network takes are padded by an eighth of it and cropped (4
-pixels at 32, as He et al., 2015); others are resized so that the shorter side is
-an eighth longer than the network's, and cropped (144 to 128 pixels, as Mishkin
-et al., 2017). Testing: the centre.
+Training: each view is a random crop, half of them mirrored. Testing: the centre, or ten crops (`views`).
 
-All randomness is a function of the seed and the position in the stream, so that a
-run that continues at step k sees what the uninterrupted one saw.
+A global batch is shared out among replicas (`shares`), and every example of it counts once: its weight is one over
+their number, so that a sum over all replicas is a mean over the batch, whatever they are divided into.
+
+All randomness is a function of the seed and the position in the stream, so that a run that continues at step k sees
+what the uninterrupted one saw, and any number of replicas and workers sees what one would.
 """
 
 import dataclasses
 
 import tensorflow as tf
 
-from keras_norms.data import datasets
-
-_SHUFFLED_EXAMPLES = 16_384
+from keras_norms.data import datasets, epochs, views
+from keras_norms.data.shares import ALONE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +49,10 @@ def preprocessing(dataset, size):
     return Preprocessing(size, tuple(mean), tuple(deviation))
 
 
-def training_batches(dataset, prepare, batch_size, seed, crop=True, flip=True, first_step=0):
+def training_batches(
+    dataset, prepare, batch_size, seed, crop=True, flip=True, first_step=0, drop_remainder=True, shares=ALONE
+):
     """Returns the endless stream of training batches, epoch after epoch, each shuffled anew.
-
-    An epoch is `train_examples // batch_size` batches; the examples that do not fill one are others every time.
 
     Args:
         dataset: `datasets.Dataset`.
@@ -63,60 +61,50 @@ def training_batches(dataset, prepare, batch_size, seed, crop=True, flip=True, f
         seed: Integer.
         crop, flip: Booleans, whether views are cropped at random, mirrored at random.
         first_step: Integer, how many batches of the stream have been used already.
+        drop_remainder: Boolean, whether the examples that do not fill a batch are left out of an epoch, others every
+            time, or make a smaller last batch.
+        shares: `Shares`, which parts of every batch this stream yields. For `distribute_datasets_from_function`.
 
     Returns:
-        `tf.data.Dataset` of (images float32 `(batch, size, size, channels)`, labels int64 `(batch,)`).
+        `tf.data.Dataset` of (images float32 `(rows, size, size, channels)`, labels int64 `(rows,)`, weights float32
+        `(rows,)`): the parts of one batch, one after the other, then those of the next. Weights of a batch sum to 1
+        over all its parts; rows that fill a part up are zeros with weight 0.
 
     Raises:
         ValueError: The set has not enough images for one batch.
     """
-    steps = steps_per_epoch(dataset, batch_size)
-    first_epoch, used_steps = divmod(first_step, steps)
-    together = _viewed_together(dataset, batch_size)
+    batches = dataset.train.shuffled(batch_size, seed, first_step, drop_remainder).enumerate(start=first_step)
 
-    def epoch_of(epoch):
-        # The seed of this function's graph alone: the order depends on no global state, and TensorFlow 2.21 cannot
-        # combine a global seed of 0 with one that is a tensor.
-        tf.random.set_seed(1)
-        # A seed of its own for each epoch: a shuffle that counts its repetitions forgets them in a new process.
-        shuffled = dataset.train.shuffle(_shuffle_buffer(dataset), seed * 1_000_003 + epoch, False)
-        used = tf.where(epoch == first_epoch, used_steps * batch_size, 0)
-        return shuffled.take(steps * batch_size).skip(tf.cast(used, tf.int64)).batch(together, drop_remainder=True)
+    def shared(step, references):
+        chances = tf.random.stateless_uniform((batch_size, 3), tf.stack([tf.cast(seed, tf.int64), step]))
+        examples = tf.cast(tf.size(references), tf.float32)
+        references, chances, counts = _shared(references, chances, batch_size, shares)
+        return references, chances, counts / examples
 
-    def view(position, batch):
-        images, labels = batch
-        return _random_views(images, prepare, tf.stack([tf.cast(seed, tf.int64), position]), crop, flip), labels
-
-    stream = tf.data.Dataset.counter(start=first_epoch).flat_map(epoch_of)
-    stream = stream.enumerate(start=first_step * batch_size // together).map(view, tf.data.AUTOTUNE, deterministic=True)
-    return _rebatched(stream, together, batch_size).prefetch(tf.data.AUTOTUNE)
+    return _viewed(dataset.train, batches.map(shared), views.Random(prepare, crop, flip))
 
 
-def test_batches(dataset, prepare, batch_size):
+def test_batches(dataset, prepare, batch_size, shares=ALONE, split="test"):  # noqa: PT028 (no test)
     """Returns all test images once, in batches of one size.
 
     Args:
         dataset: `datasets.Dataset`.
         prepare: `Preprocessing`.
         batch_size: Integer, over all replicas.
+        shares: `Shares`, which parts of every batch this stream yields. For `distribute_datasets_from_function`.
+        split: String, `"test"`, or `"train"` to test on the training images.
 
     Returns:
-        `tf.data.Dataset` of (images, labels, weights float32 `(batch,)`). The last batch is filled up with images of
-        weight 0, so that one compiled program serves all.
+        `tf.data.Dataset` of (images, labels, weights float32 `(rows,)`): the parts of one batch, one after the other,
+        then those of the next. They are filled up with zeros of weight 0, so that one compiled program serves all;
+        examples have weight 1.
     """
-    together = _viewed_together(dataset, batch_size)
+    return _tested(dataset, views.Centre(prepare), batch_size, shares, split)
 
-    def view(images, labels):
-        return _centre_views(images, prepare), labels
 
-    def filled(images, labels):
-        missing = batch_size - tf.shape(labels)[0]
-        tensors = (images, labels, tf.ones_like(labels, tf.float32))
-        padded = (tf.pad(t, [[0, missing]] + [[0, 0]] * (t.shape.rank - 1)) for t in tensors)
-        return tuple(tf.ensure_shape(p, (batch_size, *t.shape[1:])) for p, t in zip(padded, tensors, strict=True))
-
-    views = dataset.test.batch(together).map(view, tf.data.AUTOTUNE)
-    return _rebatched(views, together, batch_size).map(filled, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+def ten_crop_batches(dataset, prepare, batch_size, shares=ALONE, split="test"):
+    """Returns ten views of each test image (`views.TenCrops`): `test_batches` of `(rows, 10, size, size, channels)`."""
+    return _tested(dataset, views.TenCrops(prepare), batch_size, shares, split)
 
 
 def example_pixels(dataset, size, count=16):
@@ -130,74 +118,35 @@ def example_pixels(dataset, size, count=16):
     return images.numpy()[weights.numpy() > 0]
 
 
-def steps_per_epoch(dataset, batch_size):
-    """Returns how many full batches the training images make.
+def steps_per_epoch(dataset, batch_size, drop_remainder=True):
+    """Returns how many batches the training images make.
 
     Raises:
         ValueError: Not one.
     """
-    steps = dataset.train_examples // batch_size
-    if steps < 1:
-        raise ValueError(
-            f"`batch_size` must be at most the number of training images, {dataset.train_examples}. "
-            f"Received: batch_size={batch_size}."
-        )
-    return steps
+    return epochs.steps(dataset.train.examples, batch_size, drop_remainder)
 
 
-def _viewed_together(dataset, batch_size):
-    """Returns how many images are resized and cropped by one call: a batch, or one where their sizes differ."""
-    return batch_size if dataset.has_one_size else 1
+def _tested(dataset, view, batch_size, shares, split):
+    sources = {"test": dataset.test, "train": dataset.train}
+    if split not in sources:
+        raise ValueError(f"`split` must be one of {list(sources)}. Received: split={split!r}.")
+    source = sources[split]
+
+    def shared(references):
+        return _shared(references, tf.zeros((batch_size, 3)), batch_size, shares)
+
+    return _viewed(source, source.in_order(batch_size).map(shared), view)
 
 
-def _rebatched(views, together, batch_size):
-    return views if together == batch_size else views.unbatch().batch(batch_size)
+def _shared(references, chances, batch_size, shares):
+    """Returns the parts of one batch, each tensor with the shape `(parts, rows, ...)`, and 1.0 for rows that count."""
+    positions, counts = shares.positions(tf.size(references), batch_size)
+    return tf.gather(references, positions), tf.gather(chances, positions), tf.cast(counts, tf.float32)
 
 
-def _shuffle_buffer(dataset):
-    return dataset.train_examples if dataset.has_one_size else min(dataset.train_examples, _SHUFFLED_EXAMPLES)
-
-
-def _random_views(images, prepare, seed, crop, flip):
-    """Returns one view of each image, drawn with a seed of shape `(2,)`."""
-    images = _canvas(images, prepare)
-    count = tf.shape(images)[0]
-    room = tf.shape(images)[1:3] - prepare.size
-    chances = tf.random.stateless_uniform((count, 3), seed)
-    corners = chances[:, :2] * tf.cast(room + 1, tf.float32) if crop else tf.cast(room[None] // 2, tf.float32)
-    corners = tf.minimum(tf.cast(corners, tf.int32), room)
-    mirrored = (chances[:, 2] < 0.5) & flip
-    return _windows(images, corners, mirrored, prepare.size)
-
-
-def _centre_views(images, prepare):
-    images = _canvas(images, prepare)
-    corners = (tf.shape(images)[1:3] - prepare.size)[None] // 2
-    return _windows(images, corners, tf.constant([False]), prepare.size)
-
-
-def _canvas(images, prepare):
-    """Returns the images, normalized, with the room around a view that the module's text tells of."""
-    images = prepare(_resized(images, prepare))
-    if images.shape[1:3].as_list() != [prepare.size] * 2:
-        return images
-    margins = [prepare.margin, prepare.margin]
-    return tf.pad(images, [[0, 0], margins, margins, [0, 0]])
-
-
-def _resized(images, prepare):
-    if images.shape[1:3].as_list() == [prepare.size] * 2:
-        return images
-    sides = tf.cast(tf.shape(images)[1:3], tf.float32)
-    wanted = tf.round(sides * (prepare.size + prepare.margin) / tf.reduce_min(sides))
-    return tf.image.resize(images, tf.cast(wanted, tf.int32), antialias=True)
-
-
-def _windows(images, corners, mirrored, size):
-    """Returns a window of each image, two gathers for a batch; corners and mirrored broadcast over it."""
-    count = tf.shape(images)[0]
-    steps = tf.range(size)
-    rows = tf.broadcast_to(corners[:, :1] + steps, (count, size))
-    columns = tf.broadcast_to(corners[:, 1:] + tf.where(mirrored[:, None], steps[::-1], steps), (count, size))
-    images = tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-    return tf.ensure_shape(images, (None, size, size, images.shape[-1]))
+def _viewed(source, parts, view):
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return source.viewed(parts.unbatch(), view).prefetch(tf.data.AUTOTUNE).with_options(options)
