@@ -1,13 +1,13 @@
 """Data sets by name: the embedded `shapes`, and the image classification sets of TensorFlow Datasets."""
 
 import dataclasses
+import os
 
 import numpy as np
-import tensorflow as tf
 
 from keras_norms.data import shapes
 from keras_norms.data.in_memory import InMemory
-from keras_norms.data.records import Records
+from keras_norms.data.records import READING_ERRORS, Records
 from keras_norms.data.streamed import Streamed
 
 EMBEDDED = "shapes"
@@ -68,7 +68,7 @@ def load(name, data_dir=None, image_size=32, seed=0, skip_bad_records=False):
         seed: Integer, which `shapes` are drawn.
         skip_bad_records: Boolean, whether bad records are left out, after all have been read to find them. Otherwise
             they are an error: at once in a set that is held in memory, and where they are reached in a streamed one,
-            as an error of TensorFlow that `check` explains.
+            as one of `READING_ERRORS` that `check` explains.
 
     Raises:
         FileNotFoundError: The set is not prepared there.
@@ -125,6 +125,7 @@ def _prepared(name, data_dir, skip_bad_records):
     _check_format(tfds, name, builder.info.file_format)
     splits = ("train", _test_split(builder.name, builder.info.splits))
     records = {split: _records(builder, split) for split in splits}
+    _check_files(tfds, name, data_dir, records.values())
     held, shape = _is_held(records.values()), records["train"].image_shape
     sources, bad = {}, {}
     for split in splits:
@@ -153,7 +154,7 @@ def _source(name, split, records, held, skip_bad_records):
         return Streamed(records), bad
     try:
         return InMemory(*records.decoded()), bad
-    except tf.errors.OpError:
+    except READING_ERRORS:
         _refuse(name, split, records.faults())
         raise
 
@@ -179,6 +180,12 @@ def _check_features(tfds, name, features):
             "`dataset` must be an image classification set, with the features `image` and `label`. "
             f"Received: dataset={name!r} with the features {sorted(kinds) or features}."
         )
+
+
+def _check_files(tfds, name, data_dir, splits):
+    for file in (file for records in splits for file in records.files):
+        if not os.path.exists(file):
+            raise FileNotFoundError(_not_found(tfds, name, data_dir, f"its file {file} is missing"))
 
 
 def _check_format(tfds, name, file_format):

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 _FEATURES = {"image": tf.io.FixedLenFeature((), tf.string), "label": tf.io.FixedLenFeature((), tf.int64)}
 _DECODED_TOGETHER = 64
-_UNREADABLE = "it cannot be read: its file is damaged, or ends before it"
+# What reading a bad record raises. TensorFlow quotes one that is no example, and fails to turn the quotation into text.
+READING_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+_UNREADABLE = "it cannot be read: its file is missing, ends before it, or is damaged there or before it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +41,20 @@ class Records:
     @property
     def kept_lengths(self):
         """How many records of each file are not left out, an int64 array."""
-        ends = np.cumsum(self.lengths)
-        return np.diff(ends - np.searchsorted(np.sort(self.left_out), ends), prepend=0)
+        return np.array([kept.sum() for kept in self._kept()], "int64")
 
     def of_file(self, number):
         """Returns a `tf.data.Dataset` of the undecoded records of a file that are not left out.
 
-        Its iteration fails with a `tf.errors.OpError` where the file is damaged, or has not the length it should have.
+        Its iteration fails with one of `READING_ERRORS` where the file is damaged or too short.
 
         Args:
             number: Integer or scalar tensor, which file.
         """
-        number = tf.cast(number, tf.int64)
-        expected = tf.data.experimental.assert_cardinality(tf.gather(tf.constant(self.lengths, tf.int64), number))
-        records = self._numbered(number, expected)
+        # Up to the last one that is kept: a file that is damaged behind it, or all of it, is not read there.
+        lengths = [np.max(np.flatnonzero(kept), initial=-1) + 1 for kept in self._kept()]
+        length = tf.gather(tf.constant(lengths, tf.int64), number)
+        records = self._numbered(number, length).apply(tf.data.experimental.assert_cardinality(length))
         if self.left_out:
             left_out = tf.constant(self.left_out, tf.int64)
             records = records.filter(lambda index, record: tf.reduce_all(index != left_out))
@@ -81,7 +83,7 @@ class Records:
         """Returns the images and the labels of all that is not left out, as arrays, in the order stored.
 
         Raises:
-            tf.errors.OpError: A record is bad.
+            `READING_ERRORS`: A record is bad.
         """
         images, labels = np.empty((self.examples, *self.image_shape), "uint8"), np.empty(self.examples, "int64")
         types = tf.TensorSpec(self.image_shape, tf.uint8), tf.TensorSpec((), tf.int64)
@@ -120,19 +122,28 @@ class Records:
         return dataclasses.replace(self, left_out=tuple(sorted({*self.left_out, *indices})))
 
     def _all_numbered(self):
-        return tf.data.Dataset.range(len(self.files)).flat_map(self._numbered)
+        # A file that cannot be opened fails again and again where errors are ignored.
+        numbers = [number for number, file in enumerate(self.files) if _opens(file)]
+        lengths = tf.constant(self.lengths, tf.int64)
+        files = tf.data.Dataset.from_tensor_slices(tf.constant(numbers, tf.int64))
+        return files.flat_map(lambda number: self._numbered(number, lengths[number]))
 
-    def _numbered(self, number, checked=lambda records: records):
-        """Returns a `tf.data.Dataset` of (index, record) of a file, which may be cut off, but not too long."""
-        starts = np.cumsum([0, *self.lengths[:-1]])
-        file, start, length = (tf.gather(tf.constant(values), number) for values in (self.files, starts, self.lengths))
-        records = tf.data.TFRecordDataset(file).apply(checked)
-        return records.enumerate(start=start).take(tf.cast(length, tf.int64))
+    def _numbered(self, number, length):
+        """Returns a `tf.data.Dataset` of (index, record) of a file, up to a length."""
+        starts = tf.constant(np.cumsum([0, *self.lengths[:-1]]), tf.int64)
+        records = tf.data.TFRecordDataset(tf.gather(tf.constant(self.files), number))
+        return records.take(length).enumerate(start=tf.gather(starts, number))
+
+    def _kept(self):
+        """Returns, for each file, a boolean array that says which of its records are not left out."""
+        kept = np.ones(sum(self.lengths), bool)
+        kept[list(self.left_out)] = False
+        return np.split(kept, np.cumsum(self.lengths)[:-1])
 
     def _fault(self, record):
         try:
             features = tf.io.parse_single_example(record, _FEATURES)
-        except tf.errors.OpError:
+        except READING_ERRORS:
             return "it is no example with the features `image` and `label`"
         label = int(features["label"])
         if not 0 <= label < self.classes:
@@ -145,6 +156,15 @@ class Records:
         return f"its image has the shape {shape}, but the set has {wanted}"
 
 
+def _opens(file):
+    try:
+        with tf.io.gfile.GFile(file, "rb") as opened:
+            opened.read(1)
+    except tf.errors.OpError:
+        return False
+    return True
+
+
 def _said(error):
     """Returns what TensorFlow said of an error, without where in a graph it occurred."""
-    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|\n.*", "", error.message, flags=re.DOTALL).strip(" .")
+    return re.sub(r"\{\{.*?\}\}|\[Op:.*?\]|name:\s*$|\n.*", "", error.message, flags=re.DOTALL).strip(" .")
