@@ -46,13 +46,22 @@ _SETTINGS = {
     "replicas": (flags.DEFINE_integer, "GPUs, or parts of the CPU, to train on; all GPUs or one CPU if not given"),
     "xla": (flags.DEFINE_string, f"compile with XLA: {', '.join(training.XLA)}; auto is on for GPUs"),
     "precision": (flags.DEFINE_string, f"{', '.join(training.PRECISIONS)}"),
+    "skip_bad_records": (flags.DEFINE_boolean, "leave out records that cannot be used, and count them"),
     "data_dir": (flags.DEFINE_string, "folder of TensorFlow Datasets; ~/tensorflow_datasets if not given"),
     "workdir": (flags.DEFINE_string, "folder of the run; runs/<arch>-<dataset>-<normalization>/<seed> if not given"),
+    "checkpoint_minutes": (flags.DEFINE_float, "longest time between two checkpoints; 10 if not given"),
     "probe_every": (flags.DEFINE_integer, "look into the network every so many steps: norms, dead channels, gradients"),
+    "profile": (flags.DEFINE_list, "first and last step that TensorFlow's profiler records: 10,20"),
+}
+_TRACKERS = {
+    "wandb": "log to Weights & Biases, too, where it is installed",
+    "mlflow": "log to MLflow, too, where it is installed",
 }
 
 for _name, (_define, _help) in {**_RECIPE, **_SETTINGS}.items():
     _define(_name, None, _help)
+for _name, _help in _TRACKERS.items():
+    flags.DEFINE_boolean(_name, False, _help)
 flags.DEFINE_string("export_dir", "saved_models", "folder of the SavedModels")
 flags.DEFINE_string("export_name", None, "name of the SavedModel; that of the architecture if not given")
 for _short, _name in {"norm": "normalization", "scale": "use_scale", "bias": "use_bias"}.items():
@@ -74,11 +83,12 @@ def settings():
         raise ValueError(
             f"`steps` takes the place of `epochs`: give one. Received: {given['steps']}, {given['epochs']}."
         )
-    for name, parse in (("drops", float), ("lr_mult", _pair), ("decay_mult", _pair)):
+    for name, parse in (("drops", float), ("lr_mult", _pair), ("decay_mult", _pair), ("profile", int)):
         if name in given:
             given[name] = _parsed(name, given[name], parse)
     recipe = BASELINES[given["arch"]].but(**{name: given[name] for name in _RECIPE if name in given})
-    return training.Settings(recipe, **{name: given[name] for name in _SETTINGS if name in given})
+    trackers = tuple(name for name in _TRACKERS if flags.FLAGS[name].value)
+    return training.Settings(recipe, **{name: given[name] for name in _SETTINGS if name in given}, trackers=trackers)
 
 
 def _parsed(name, words, parse):

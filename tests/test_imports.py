@@ -18,7 +18,7 @@ BELOW = {
     "surgery": {"ops", "layers"},
     "models": {"layers", "initializers"},
     "probe": {"ops", "layers"},
-    "training": {"models", "initializers", "surgery", "data", "recipes", "probe"},
+    "training": {"layers", "models", "initializers", "surgery", "data", "recipes", "probe"},
     "export": {"surgery", "data"},
 }
 PORTABLE = {"ops", "layers", "initializers", "surgery", "models", "probe"}

@@ -1,6 +1,20 @@
 """A recipe, data and a model become a run."""
 
-from keras_norms.training.run import PRECISIONS, XLA, Interrupted, Outcome, Run, Settings, finished
+from keras_norms.training.cluster import is_chief
+from keras_norms.training.interruption import Interrupted, Preempted
+from keras_norms.training.run import Outcome, Run, finished
+from keras_norms.training.settings import PRECISIONS, XLA, Settings
 from keras_norms.training.weight_average import WeightAverage
 
-__all__ = ["PRECISIONS", "XLA", "Interrupted", "Outcome", "Run", "Settings", "WeightAverage", "finished"]
+__all__ = [
+    "PRECISIONS",
+    "XLA",
+    "Interrupted",
+    "Outcome",
+    "Preempted",
+    "Run",
+    "Settings",
+    "WeightAverage",
+    "finished",
+    "is_chief",
+]

@@ -21,7 +21,14 @@ _DAMAGED = ".damaged"
 
 
 class Position(tf.Module):
-    """Where a run is: the steps made, the epochs ended, the sums of the epoch so far, and the end of the warm-up."""
+    """Where a run is.
+
+    Attributes:
+        step, epoch: Integers, the steps made, the epochs ended.
+        sums: Vector, see `steps.Progress`.
+        warm_up_end: Integer, see `schedules.schedule`.
+        stopped: Boolean, whether a callback has ended the training.
+    """
 
     def __init__(self):
         super().__init__()
@@ -29,11 +36,13 @@ class Position(tf.Module):
         self.epoch = tf.Variable(0, dtype=tf.int64, name="epoch")
         self.sums = tf.Variable(tf.zeros(3), name="sums")
         self.warm_up_end = tf.Variable(tf.int64.max, dtype=tf.int64, name="warm_up_end")
+        self.stopped = tf.Variable(False, name="stopped")
 
-    @tf.function
-    def end_epoch(self):
+    @tf.function(input_signature=[tf.TensorSpec((), tf.bool)])
+    def end_epoch(self, stopped):
         """Moves on to the next epoch, in one call: it cannot be interrupted half-way."""
         self.epoch.assign_add(1)
+        self.stopped.assign(stopped)
         self.sums.assign(tf.zeros(3))
 
 
@@ -45,7 +54,8 @@ class Checkpoints:
 
     Args:
         folder: Path.
-        variables: Dict from names to variables of TensorFlow, distributed ones included.
+        variables: Dict from names to variables of TensorFlow, distributed ones included, in an order that does not
+            change from process to process. The names are for messages.
         trackables: Dict from names to further objects that `tf.train.Checkpoint` can save.
         position: `Position`.
         strategy: `tf.distribute.Strategy`.
@@ -56,7 +66,7 @@ class Checkpoints:
         self._step = position.step
         self._copies = {name: strategy.experimental_local_results(value) for name, value in variables.items()}
         self.firsts = {name: copies[0] for name, copies in self._copies.items()}
-        self._checkpoint = tf.train.Checkpoint(variables=self.firsts, position=position, **trackables)
+        self._checkpoint = tf.train.Checkpoint(variables=list(self.firsts.values()), position=position, **trackables)
 
     def restore(self):
         """Takes up the newest checkpoint that is whole.
@@ -118,15 +128,17 @@ class Checkpoints:
         """The manager of the complete checkpoints in the folder, wherever that was when they were written."""
         known = [str(prefix) for prefix in _complete(self._folder)]
         if known:
-            written = [pathlib.Path(f"{prefix}{_DIGESTS}").stat().st_mtime for prefix in known]
             # Without times, or with one that is preserved, it would keep all of them for ever.
-            tf.compat.v1.train.update_checkpoint_state(
+            listed = tf.compat.v1.train.generate_checkpoint_state_proto(
                 str(self._folder),
                 known[-1],
                 known,
-                all_model_checkpoint_timestamps=written,
+                all_model_checkpoint_timestamps=[
+                    _digests(prefix).stat().st_mtime for prefix in _complete(self._folder)
+                ],
                 last_preserved_timestamp=0.0,
             )
+            run_folder.replace(self._folder / "checkpoint", lambda temporary: temporary.write_text(str(listed)))
         return tf.train.CheckpointManager(self._checkpoint, str(self._folder), _KEPT)
 
     def spread(self):

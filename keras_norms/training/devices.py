@@ -4,6 +4,19 @@ import functools
 
 import tensorflow as tf
 
+from keras_norms.data import shares
+
+
+def worker_shares(strategy, context):
+    """Returns the `shares.Shares` of every global batch that a worker's replicas compute on.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        context: `tf.distribute.InputContext` of the worker.
+    """
+    own = strategy.num_replicas_in_sync // context.num_input_pipelines
+    return shares.Shares(strategy.num_replicas_in_sync, context.input_pipeline_id * own, own)
+
 
 def split_cpu(count):
     """Splits the CPU into logical devices, one for each replica.

@@ -9,7 +9,7 @@ import keras
 from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer import event_file_writer
 
-TRACKERS = ("wandb", "mlflow")
+from keras_norms.training import run_folder
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -32,7 +32,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         step = int(logs["step"])
         for name, value in logs.items():
             where, tag = ("test", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
-            if name != "step":
+            if name not in ("step", "epoch"):
                 shown = summary_pb2.Summary.Value(tag=tag, simple_value=value)
                 self._writer(where, step).add_event(_event(step, summary=summary_pb2.Summary(value=[shown])))
         for writer in self._writers.values():
@@ -109,6 +109,9 @@ def tracked_by_mlflow(folder, name, config):
     return [importlib.import_module("mlflow.keras").MlflowCallback(), flush]
 
 
+TRACKERS = {"wandb": tracked_by_wandb, "mlflow": tracked_by_mlflow}
+
+
 def _event(step, **content):
     return event_pb2.Event(wall_time=time.time(), step=step, **content)
 
@@ -116,5 +119,6 @@ def _event(step, **content):
 def _kept(path, make):
     """Returns what stands in the file, made and written where there is none."""
     if not path.exists():
-        path.write_text(make())
+        made = make()
+        run_folder.replace(path, lambda temporary: temporary.write_text(made))
     return path.read_text()

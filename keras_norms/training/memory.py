@@ -72,48 +72,50 @@ def needed(model, batch_size):
     return gradients + batch_size * _per_image(model)
 
 
-def check(model, batch_size, replicas, available, micro_batches=1):
+def check(model, batch_size, replicas, available, micro_batches=1, workers=1):
     """Refuses a batch that clearly does not fit, and tells which one would.
 
     Args:
         model: Functional Keras model, built, with its optimizer.
         batch_size: Integer, of all replicas together.
-        replicas, micro_batches: Integers.
+        replicas: Integer, the number on all machines together.
         available: Integer, the bytes of `available()`.
+        micro_batches: Integer, the parts in which a replica computes its share.
+        workers: Integer, the number of machines.
 
     Raises:
         ValueError: What is surely needed is more than there is.
     """
-    share, together = _share(batch_size, replicas, micro_batches), _together(replicas)
+    share, together = _share(batch_size, replicas, micro_batches), _together(replicas, workers)
     least = together * needed(model, share)
     if least > available:
         raise ValueError(
             f"`batch_size` must fit into memory. A step needs {_text(least)} at least, {_text(available)} are "
-            f"available. {_advice(model, batch_size, replicas, available, share - 1)} "
+            f"available. {_advice(model, batch_size, replicas, workers, available, share - 1)} "
             f"Received: batch_size={batch_size} on {replicas} replica(s), micro_batches={micro_batches}."
         )
 
 
-def explained(error, model, batch_size, replicas, available, micro_batches=1):
+def explained(error, model, batch_size, replicas, available, micro_batches=1, workers=1):
     """Returns a `RuntimeError` that says what to do about a step which did not get its memory.
 
     Args:
         error: `tf.errors.ResourceExhaustedError` of the step.
-        model, batch_size, replicas, micro_batches: See `check`.
+        model, batch_size, replicas, micro_batches, workers: See `check`.
         available: Integer, the bytes of `available()` before the step.
     """
     share = _share(batch_size, replicas, micro_batches)
     cause = re.search("(OOM when|Out of memory).*", str(error))
     return RuntimeError(
         f"A step of {batch_size} images on {replicas} replica(s) did not get its memory; {_text(available)} were "
-        f"available before it. {_advice(model, batch_size, replicas, available, share // 2)}"
+        f"available before it. {_advice(model, batch_size, replicas, workers, available, share // 2)}"
         + (f" TensorFlow: {cause[0]}" if cause else "")
     )
 
 
-def _advice(model, batch_size, replicas, available, most):
+def _advice(model, batch_size, replicas, workers, available, most):
     """Returns what to do so that no replica has more images at a time than fit, and than `most`."""
-    per_replica = (available / _together(replicas) - _BESIDE) / _MOST
+    per_replica = (available / _together(replicas, workers) - _BESIDE) / _MOST
     fitting = min(most, int((per_replica - needed(model, 0)) // _per_image(model)))
     if fitting < 1:
         return "No batch fits: take a smaller network, smaller images, or a machine with more memory."
@@ -126,9 +128,9 @@ def _share(batch_size, replicas, micro_batches):
     return math.ceil(batch_size / (replicas * micro_batches))
 
 
-def _together(replicas):
+def _together(replicas, workers):
     """Returns how many replicas share one memory."""
-    return 1 if _gpus() else replicas
+    return 1 if _gpus() else replicas // workers
 
 
 def _per_image(model):

@@ -2,14 +2,18 @@
 
 config.json    the settings, and the versions, commit and devices it ran with
 history.csv    one row an epoch
-curves.png     the same as a picture
+speed.csv      how long each epoch took, and what of it was waiting for data
+curves.png     the history as a picture
 tensorboard/   the same for TensorBoard
 probe/         what a `keras_norms.Probe` has seen inside the network
 checkpoints/   the state to go on from
 result.json    the end, once there is one
+lock           held while a process works in the folder
 """
 
+import contextlib
 import datetime
+import fcntl
 import json
 import os
 import pathlib
@@ -21,7 +25,7 @@ import tensorflow as tf
 
 from keras_norms import version
 
-CONFIG, RESULT = "config.json", "result.json"
+CONFIG, RESULT, LOCK = "config.json", "result.json", "lock"
 
 
 def claim(folder, settings, devices):
@@ -38,7 +42,7 @@ def claim(folder, settings, devices):
     """
     if (folder / CONFIG).exists():
         _check_same(folder, settings)
-    elif folder.is_dir() and any(path.suffix != ".tmp" for path in folder.iterdir()):
+    elif folder.is_dir() and any(path.suffix != ".tmp" and path.name != LOCK for path in folder.iterdir()):
         raise ValueError(
             f"`workdir` must be empty, new, or the folder of a run. Received: {folder}, which holds others' files."
         )
@@ -50,6 +54,30 @@ def claim(folder, settings, devices):
             raise type(error)(
                 f"`workdir` must be a folder that can be written. Received: {folder} ({error})."
             ) from error
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keeps other processes out of the folder of a run, for as long as this one lives in the context.
+
+    The operating system lifts the lock when the process ends, however it ends.
+
+    Raises:
+        ValueError: Another process is in it.
+    """
+    with open(folder / LOCK, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(
+                f"`workdir` must not be in use by another run. Received: {folder}, where {file.read().strip()} is at "
+                "work. Wait for it, or give this run another --workdir."
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
 
 
 def result(folder):

@@ -1,95 +1,148 @@
-"""One step of training and of testing, on all replicas.
+"""One step of training and of testing, on all replicas of all workers.
 
 What a replica computes is a pure function of (trainable values, other values,
 batch): no variable is read or written in it, so that XLA can compile it inside the
 replica, where compiling the whole step fails (Keras 3.15: keras#20763). Collectives
 and the optimizer stand outside. Synchronized batch norm has collectives of its own
 and needs the uncompiled form.
+
+After each step all replicas hold the same weights and the same moving statistics:
+the means of what each would have gone on with.
 """
+
+import dataclasses
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from keras_norms.layers import counted_rows
+from keras_norms.training import optimizers
 
-def training_step(model, optimizer, strategy, recipe, loss_weights, compiled, position, batches):
+
+@dataclasses.dataclass(frozen=True)
+class Computation:
+    """What a step computes, and where.
+
+    Attributes:
+        model: Built Keras model that returns logits, or a dict of them with the one that is tested as `"main"`.
+        strategy: `tf.distribute.Strategy` under which it was made.
+        loss_weights: Dict from outputs to weights, or None for a model with one output.
+        compiled: Boolean, whether XLA compiles what a replica computes.
+        filled: Boolean, whether training batches may hold rows that do not count. Batch statistics then leave them
+            out, for which TensorFlow's fused kernel has no means.
+    """
+
+    model: keras.Model
+    strategy: tf.distribute.Strategy
+    loss_weights: dict | None = None
+    compiled: bool = False
+    filled: bool = False
+
+    def function(self, function):
+        """Returns the function, compiled with XLA or as it is."""
+        return tf.function(function, jit_compile=True) if self.compiled else function
+
+
+class Progress(NamedTuple):
+    """What a training step tells.
+
+    Attributes:
+        sums: Vector, the sums since the start of the epoch of the main output's cross-entropy and of correct answers,
+            and the number of examples.
+        broken: Scalar, how many replicas have computed batch statistics that are no numbers.
+        stopping: Scalar, above 0 if a worker wants to stop after this step.
+    """
+
+    sums: tf.Tensor
+    broken: tf.Tensor
+    stopping: tf.Tensor
+
+
+def training_step(computation, optimizer, recipe, position, batches):
     """Returns a `tf.function` of a distributed batch that trains the model by one step.
 
     Args:
-        model: Built Keras model that returns logits, or a dict of them with the one that is tested as `"main"`.
+        computation: `Computation`.
         optimizer: Keras optimizer, built.
-        strategy: `tf.distribute.Strategy` under which both were made.
-        recipe: `recipes.Recipe`, for batch size and weight decay.
-        loss_weights: Dict from outputs to weights, or None for a model with one output.
-        compiled: Boolean, whether XLA compiles what a replica computes.
+        recipe: `recipes.Recipe`.
         position: `checkpoints.Position`, moved on in the same call, so that it never tells of half a step.
-        batches: Distributed dataset or iterator of (images, labels).
+        batches: Distributed iterator of (images, labels, weights). The weights of all replicas' examples sum to 1.
 
     Returns:
-        Function of the batch that returns a vector: the sums since the start of the epoch of the main output's
-        cross-entropy and of correct answers, and the number of examples.
+        Function of the batch, and of a scalar above 0 to tell all workers to stop, that returns `Progress`.
     """
-    decays = [
-        recipe.weight_decay / strategy.num_replicas_in_sync * (v.name == "kernel") for v in model.trainable_variables
-    ]
+    model, strategy = computation.model, computation.strategy
+    multipliers = optimizers.multipliers(recipe, model.trainable_variables)
 
-    def gradients_of(trainable, other, loss_scale, images, labels):
+    def gradients_of(trainable, other, loss_scale, images, labels, weights):
         with tf.GradientTape() as tape:
             tape.watch(trainable)
-            outputs, updates = model.stateless_call(trainable, other, images, training=True)
+            outputs, updates = _called(computation, trainable, other, images, weights > 0)
             losses = _losses(outputs, labels)
-            # Gradients are summed over replicas: each divides by the batch of all of them.
-            minimized = tf.reduce_sum(_weighted(losses, loss_weights)) * loss_scale / recipe.batch_size
-        gradients = tape.gradient(minimized, trainable)
-        decayed = [
-            gradient + decay * loss_scale * value if decay else gradient
-            for gradient, decay, value in zip(gradients, decays, trainable, strict=True)
-        ]
-        return _sums(outputs, losses, labels, tf.ones_like(losses["main"])), decayed, updates
+            minimized = tf.reduce_sum(_weighted(losses, computation.loss_weights) * weights) * loss_scale
+        counts = tf.cast(weights > 0, tf.float32)
+        return _sums(outputs, losses, labels, counts), tape.gradient(minimized, trainable), updates
 
-    pure = tf.function(gradients_of, jit_compile=True) if compiled else gradients_of
+    pure = computation.function(gradients_of)
 
-    def replica_step(images, labels):
-        other = _values(model.non_trainable_variables)
-        loss_scale = getattr(optimizer, "dynamic_scale", 1.0)
-        sums, gradients, updates = pure(
-            _values(model.trainable_variables), _with_own_seeds(other), tf.convert_to_tensor(loss_scale), images, labels
+    def replica_step(images, labels, weights, stopping):
+        trainable, other = _values(model.trainable_variables), _values(model.non_trainable_variables)
+        loss_scale = tf.convert_to_tensor(getattr(optimizer, "dynamic_scale", 1.0))
+        parts = _parts((images, labels, weights), recipe.micro_batches)
+        sums, gradients, updates = _accumulated(pure, trainable, _with_own_seeds(other), loss_scale, parts)
+        updates, broken = _agreed(model.non_trainable_variables, updates, other)
+        for variable, update in zip(model.non_trainable_variables, updates, strict=True):
+            variable.assign(update)
+        # Gradients are summed over the replicas, and so are these parts of the decay.
+        share = loss_scale / strategy.num_replicas_in_sync
+        optimizer.apply_gradients(
+            (factor * (gradient + decay * share * value if decay else gradient), variable)
+            for (factor, decay), gradient, value, variable in zip(
+                multipliers, gradients, trainable, model.trainable_variables, strict=True
+            )
         )
-        for variable, update, before in zip(model.non_trainable_variables, updates, other, strict=True):
-            variable.assign(_with_common_seed(update, before))
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return sums
+        return tf.concat([sums, [broken, stopping]], 0)
 
-    @tf.function(input_signature=[batches.element_spec])
-    def step(batch):
-        sums = strategy.reduce("SUM", strategy.run(replica_step, args=batch), axis=None)
+    @tf.function(input_signature=[batches.element_spec, tf.TensorSpec((), tf.float32)])
+    def step(batch, stopping):
+        told = strategy.reduce("SUM", strategy.run(replica_step, args=(*batch, stopping)), axis=None)
         position.step.assign_add(1)
-        return position.sums.assign_add(sums)
+        sums = position.sums.assign_add(told[:3])
+        if recipe.warmup_error is not None:
+            ended = 1.0 - sums[1] / sums[2] < recipe.warmup_error
+            made = tf.cast(optimizer.iterations.value, tf.int64)  # what the schedule counts by
+            position.warm_up_end.assign(tf.minimum(position.warm_up_end, tf.where(ended, made, tf.int64.max)))
+        return Progress(sums, told[3], told[4])
 
     return step
 
 
-def test_step(model, strategy, compiled, batches):
+def test_step(computation, batches):
     """Returns a `tf.function` of a distributed batch that tests the model.
 
     Args:
-        model, strategy, compiled: See `training_step`.
-        batches: Distributed dataset of (images, labels, weights).
+        computation: `Computation`.
+        batches: Distributed iterator of (images, labels, weights), weights 1 or 0.
 
     Returns:
-        Function of the batch that returns the same sums as `training_step`, of the batch's examples with weight 1.
+        Function of the batch that returns the sums of `Progress`, of the batch's examples with weight 1.
     """
+    model, strategy = computation.model, computation.strategy
 
     def sums_of(trainable, other, images, labels, weights):
         outputs, _ = model.stateless_call(trainable, other, images, training=False)
         return _sums(outputs, _losses(outputs, labels), labels, weights)
 
-    pure = tf.function(sums_of, jit_compile=True) if compiled else sums_of
+    pure = computation.function(sums_of)
+
+    def replica_step(images, labels, weights):
+        values = _values(model.trainable_variables), _values(model.non_trainable_variables)
+        return pure(*values, images, labels, weights)
 
     @tf.function(input_signature=[batches.element_spec])
     def step(batch):
-        # Read here, across replicas: moving statistics are the means over them.
-        values = _values(model.trainable_variables), _values(model.non_trainable_variables)
-        return strategy.reduce("SUM", strategy.run(pure, args=(*values, *batch)), axis=None)
+        return strategy.reduce("SUM", strategy.run(replica_step, args=batch), axis=None)
 
     return step
 
@@ -98,13 +151,41 @@ def objective(loss_weights):
     """Returns a function of labels and outputs that returns what is minimized, of each example, without decay.
 
     Args:
-        loss_weights: See `training_step`.
+        loss_weights: See `Computation`.
     """
     return lambda labels, outputs: _weighted(_losses(outputs, labels), loss_weights)
 
 
+def _called(computation, trainable, other, images, rows):
+    if not computation.filled:
+        return computation.model.stateless_call(trainable, other, images, training=True)
+    with counted_rows.counted(rows):
+        return computation.model.stateless_call(trainable, other, images, training=True)
+
+
 def _values(variables):
     return [tf.convert_to_tensor(variable.value) for variable in variables]
+
+
+def _parts(batch, count):
+    """Returns a batch cut into parts of one size, the last one filled up with rows of weight 0."""
+    missing = -batch[0].shape[0] % count
+    filled = (tf.pad(tensor, [[0, missing]] + [[0, 0]] * (tensor.shape.rank - 1)) for tensor in batch)
+    return list(zip(*(tf.split(tensor, count) for tensor in filled), strict=True))
+
+
+def _accumulated(pure, trainable, other, loss_scale, parts):
+    """Returns the sums and the gradients of all parts, and the other values after the last one.
+
+    The parts are computed one after the other, so that the activations of one alone are in memory.
+    """
+    sums, gradients, other = pure(trainable, other, loss_scale, *parts[0])
+    for part in parts[1:]:
+        with tf.control_dependencies([sums, *gradients]):
+            more, further, other = pure(trainable, other, loss_scale, *part)
+            sums += more
+            gradients = [a + b for a, b in zip(gradients, further, strict=True)]
+    return sums, gradients, other
 
 
 def _heads(outputs):
@@ -126,7 +207,29 @@ def _weighted(losses, loss_weights):
 
 def _sums(outputs, losses, labels, weights):
     correct = tf.cast(tf.argmax(_heads(outputs)["main"], -1, labels.dtype) == labels, tf.float32)
-    return tf.stack([tf.reduce_sum(values * weights) for values in (losses["main"], correct, tf.ones_like(correct))])
+    # Not a product: the loss of a row that does not count may be infinite.
+    counted = [tf.where(weights > 0, value, 0.0) for value in (losses["main"], correct, weights)]
+    return tf.stack([tf.reduce_sum(value) for value in counted])
+
+
+def _agreed(variables, updates, before):
+    """Returns what all replicas assign to variables, and 1.0 if this replica's statistics are no numbers, else 0.0.
+
+    Statistics are averaged over all replicas, in one collective. A generator's state is that of all replicas.
+    """
+    updates = [_with_common_seed(update, value) for update, value in zip(updates, before, strict=True)]
+    averaged = [i for i, variable in enumerate(variables) if variable.aggregation == "mean"]
+    if not averaged:
+        return updates, tf.constant(0.0)
+    packed = tf.concat([tf.reshape(updates[i], [-1]) for i in averaged], 0)
+    broken = tf.cast(~tf.reduce_all(tf.math.is_finite(packed)), tf.float32)
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync > 1:
+        packed = context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+    lengths = [variables[i].value.shape.num_elements() for i in averaged]
+    for i, part in zip(averaged, tf.split(packed, lengths), strict=True):
+        updates[i] = tf.reshape(part, updates[i].shape)
+    return updates, broken
 
 
 def _with_own_seeds(values):

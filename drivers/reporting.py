@@ -1,0 +1,41 @@
+"""How a driver ends: an error is one line, and the exit status tells what happened."""
+
+import contextlib
+import signal
+import sys
+
+from absl import flags, logging
+
+from keras_norms import training
+
+_ERRORS = (ValueError, TypeError, OSError, RuntimeError, FloatingPointError)
+
+
+@contextlib.contextmanager
+def reported(name, argv):
+    """Runs a driver in this context: status 0 at the end and after SIGTERM, 130 after Ctrl-C, 1 after an error.
+
+    Args:
+        name: String, the file's name, before each message.
+        argv: List of strings, what absl has left of the command line: no more than the command itself.
+    """
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    if argv[1:]:
+        sys.exit(f"{name}: every option must be a --flag or a --noflag. Received: {' '.join(argv[1:])}.")
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    except training.Preempted as told:
+        print(f"{name}: {told}", flush=True)
+    except KeyboardInterrupt as interrupt:
+        print(f"{name}: {str(interrupt) or 'Interrupted. What has been saved is kept; the same command goes on.'}")
+        sys.exit(130)
+    except _ERRORS as error:
+        if flags.FLAGS.verbosity > 0:
+            raise
+        sys.exit(f"{name}: {error}")
+
+
+def _end(*_):
+    raise training.Preempted("Told to end. What has been saved is kept; the same command goes on.")
