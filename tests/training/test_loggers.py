@@ -10,7 +10,13 @@ from keras_norms.training import loggers
 
 
 def logs(epoch):
-    return {"step": 10 * (epoch + 1), "loss": 1 / (epoch + 1), "val_loss": 2 / (epoch + 1), "learning_rate": 0.1}
+    return {
+        "epoch": epoch,
+        "step": 10 * (epoch + 1),
+        "loss": 1 / (epoch + 1),
+        "val_loss": 2 / (epoch + 1),
+        "learning_rate": 0.1,
+    }
 
 
 def train(observers, epochs, end=True):

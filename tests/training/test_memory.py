@@ -59,14 +59,17 @@ def test_branches_are_counted_once_and_their_concatenation_too():
 
 
 @pytest.mark.parametrize(
-    ("replicas", "micro_batches", "times"), [(1, 1, 100), (2, 1, 2 * 50), (3, 1, 3 * 34), (2, 4, 2 * 13)]
+    ("replicas", "micro_batches", "workers", "together", "share"),
+    [(1, 1, 1, 1, 100), (2, 1, 1, 2, 50), (3, 1, 1, 3, 34), (2, 4, 1, 2, 13), (2, 1, 2, 1, 50), (4, 1, 2, 2, 25)],
 )
-def test_what_is_needed_is_refused_from_the_first_byte_that_lacks(model, replicas, micro_batches, times):
+def test_what_is_needed_is_refused_from_the_first_byte_that_lacks(
+    model, replicas, micro_batches, workers, together, share
+):
     per_image = memory.needed(model, 1) - memory.needed(model, 0)
-    least = replicas * GRADIENTS + times * per_image
-    memory.check(model, 100, replicas, least, micro_batches)
+    least = together * (GRADIENTS + share * per_image)
+    memory.check(model, 100, replicas, least, micro_batches, workers)
     with pytest.raises(ValueError, match=r"`batch_size` must fit into memory.*Received: batch_size=100"):
-        memory.check(model, 100, replicas, least - 1, micro_batches)
+        memory.check(model, 100, replicas, least - 1, micro_batches, workers)
 
 
 def advised(message):
@@ -85,6 +88,14 @@ def test_the_advice_fits_with_room_for_all_that_was_measured(model, replicas, av
         most = 2.2 * memory.needed(model, share) + 250e6
         assert available / 4 < replicas * most <= available
     assert math.log2(batch_size // replicas).is_integer()
+
+
+def test_the_advice_leaves_room_for_gradients():
+    wide = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(40_000)])
+    with pytest.raises(ValueError, match="GB are available") as caught:
+        memory.check(wide, 10**6, 1, 10**9)
+    batch_size, _ = advised(str(caught.value))
+    assert 2.2 * memory.needed(wide, batch_size) + 250e6 <= 10**9
 
 
 def test_where_no_image_fits_no_batch_is_advised(model):
