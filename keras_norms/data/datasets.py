@@ -16,7 +16,7 @@ EMBEDDED = "shapes"
 _TEST_SPLITS = {"imagenet2012": "validation"}
 _STATISTICS_EXAMPLES = 2_000
 # Of a set, not of a machine: whether a set is held in memory decides the order of its examples.
-_HELD_BYTES = 2**31
+HELD_BYTES = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _records(builder, split):
 
 def _is_held(splits):
     examples, shape = sum(records.examples for records in splits), next(iter(splits)).image_shape
-    return None not in shape and examples * int(np.prod(shape)) <= _HELD_BYTES
+    return None not in shape and examples * int(np.prod(shape)) <= HELD_BYTES
 
 
 def _source(name, split, records, held, skip_bad_records):

@@ -113,7 +113,7 @@ def example_pixels(dataset, size, count=16):
     Returns:
         Array of shape `(count, size, size, channels)`, float32.
     """
-    pixels = Preprocessing(size, (0.0,), (1.0,))
+    pixels = Preprocessing(size, (0.0,) * dataset.channels, (1.0,) * dataset.channels)
     images, _, weights = next(iter(test_batches(dataset, pixels, count)))
     return images.numpy()[weights.numpy() > 0]
 

@@ -38,11 +38,11 @@ class Random:
         Returns:
             float32 tensor of shape `(rows, *shape, channels)`.
         """
-        images = _canvas(images, self.prepare)
-        room = tf.shape(images)[1:3] - self.prepare.size
+        images, margin = _laid_out(images, self.prepare)
+        room = _room(images, margin, self.prepare)
         corners = chances[:, :2] * tf.cast(room + 1, tf.float32) if self.crop else tf.cast(room[None] // 2, tf.float32)
         corners = tf.minimum(tf.cast(corners, tf.int32), room)
-        return _windows(images, corners, (chances[:, 2] < 0.5) & self.flip, self.prepare.size)
+        return _windows(images, margin, corners, (chances[:, 2] < 0.5) & self.flip, self.prepare)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Centre:
         return (self.prepare.size,) * 2
 
     def __call__(self, images, chances):
-        images = _canvas(images, self.prepare)
-        corners = (tf.shape(images)[1:3] - self.prepare.size)[None] // 2
-        return _windows(images, corners, tf.constant([False]), self.prepare.size)
+        images, margin = _laid_out(images, self.prepare)
+        corners = _room(images, margin, self.prepare)[None] // 2
+        return _windows(images, margin, corners, tf.constant([False]), self.prepare)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,23 +80,30 @@ class TenCrops:
         return 10, self.prepare.size, self.prepare.size
 
     def __call__(self, images, chances):
-        images = _canvas(images, self.prepare)
-        bottom, right = tf.unstack(tf.shape(images)[1:3] - self.prepare.size)
+        images, margin = _laid_out(images, self.prepare)
+        bottom, right = tf.unstack(_room(images, margin, self.prepare))
         corners = ((0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2))
         windows = [
-            _windows(images, tf.stack(corner)[None], tf.constant([mirrored]), self.prepare.size)
+            _windows(images, margin, tf.stack(corner)[None], tf.constant([mirrored]), self.prepare)
             for mirrored in (False, True)
             for corner in corners
         ]
         return tf.stack(windows, axis=1)
 
 
-def _canvas(images, prepare):
-    """Returns the images, normalized, with the room around a view that the module's text tells of."""
-    if images.shape[1:3].as_list() != [prepare.size] * 2:
-        return prepare(_resized(images, prepare))
-    margins = [prepare.margin, prepare.margin]
-    return tf.pad(prepare(images), [[0, 0], margins, margins, [0, 0]])
+def _laid_out(images, prepare):
+    """Returns the images as they lie on the canvas, and the width of the margin around them: what the text above says.
+
+    Pixels are normalized last: there are fewest of them then, and bytes until then where nothing is resized.
+    """
+    if images.shape[1:3].as_list() == [prepare.size] * 2:
+        return images, prepare.margin
+    return _resized(images, prepare), 0
+
+
+def _room(images, margin, prepare):
+    """Returns how many places there are for the window's corner, down and along, less one."""
+    return tf.shape(images)[1:3] + 2 * margin - prepare.size
 
 
 def _resized(images, prepare):
@@ -105,11 +112,31 @@ def _resized(images, prepare):
     return tf.image.resize(images, tf.cast(wanted, tf.int32), antialias=True)
 
 
-def _windows(images, corners, mirrored, size):
+def _windows(images, margin, corners, mirrored, prepare):
     """Returns a window of each image, two gathers for a batch; corners and mirrored broadcast over it."""
-    count = tf.shape(images)[0]
+    count, size, channels = tf.shape(images)[0], prepare.size, images.shape[-1]
     steps = tf.range(size)
-    rows = tf.broadcast_to(corners[:, :1] + steps, (count, size))
-    columns = tf.broadcast_to(corners[:, 1:] + tf.where(mirrored[:, None], steps[::-1], steps), (count, size))
+    rows = tf.broadcast_to(corners[:, :1] + steps - margin, (count, size))
+    columns = corners[:, 1:] + tf.where(mirrored[:, None], steps[::-1], steps) - margin
+    columns = tf.broadcast_to(columns, (count, size))
+    (rows, row_exists), (columns, column_exists) = (
+        _nearest(places, side) for places, side in zip((rows, columns), tf.unstack(tf.shape(images)[1:3]), strict=True)
+    )
     images = tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
-    return tf.ensure_shape(images, (None, size, size, images.shape[-1]))
+    images = tf.reshape(_normalized(images, prepare), (count, size, size * channels))
+    if margin:
+        exists = row_exists[:, :, None] & tf.repeat(column_exists, channels, axis=1)[:, None]
+        images = tf.where(exists, images, 0.0)
+    return tf.reshape(images, (-1, size, size, channels))
+
+
+def _nearest(places, side):
+    """Returns the places on an image nearest to some that may lie beside it, and whether they lie on it."""
+    return tf.clip_by_value(places, 0, side - 1), (places >= 0) & (places < side)
+
+
+def _normalized(images, prepare):
+    """Returns `prepare(images)`, a whole row at once: three numbers at a time take TensorFlow twice as long."""
+    width, channels = images.shape[-2:]
+    whole_rows = dataclasses.replace(prepare, mean=prepare.mean * width, deviation=prepare.deviation * width)
+    return whole_rows(tf.reshape(images, (-1, width * channels)))

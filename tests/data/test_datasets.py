@@ -127,7 +127,7 @@ def test_set_in_another_file_format_is_refused(tmp_path):
 def test_set_of_one_size_that_is_too_large_is_streamed(tmp_path, monkeypatch):
     stored(tmp_path, "large", features((6, 5, 3)), {"train": images(4), "test": images(3)})
     for limit, kind in ((7 * 6 * 5 * 3, InMemory), (7 * 6 * 5 * 3 - 1, Streamed)):
-        monkeypatch.setattr(datasets, "_HELD_BYTES", limit)
+        monkeypatch.setattr(datasets, "HELD_BYTES", limit)
         dataset = datasets.load("large", str(tmp_path))
         assert {type(dataset.train), type(dataset.test)} == {kind}
         for source, count in ((dataset.train, 4), (dataset.test, 3)):
