@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_norms import models, probe
-from keras_norms.data import datasets, pipeline, shares
+from keras_norms.data import datasets, pipeline, records, shares
 from keras_norms.training import (
     cluster,
     devices,
@@ -59,6 +59,7 @@ class Run:
         ValueError, OSError: Something in the settings does not exist, does not fit, or cannot be written.
     """
 
+    @workers.lost_ones_reported()
     def __init__(self, settings):
         settings.check()
         recipe = settings.recipe
@@ -70,7 +71,7 @@ class Run:
                 "Synchronized batch norm exchanges statistics inside the network, which a program that XLA compiles "
                 "for one replica cannot do: use --xla=off or --nosynchronized. Received: xla on, synchronized=True."
             )
-        self.strategy = devices.strategy(settings.replicas)
+        self.strategy = devices.strategy(settings.replicas, {**settings.deciding(), **run_folder.versions()})
         replicas = self.strategy.num_replicas_in_sync
         architecture = models.ARCHITECTURES[recipe.arch]
         size = recipe.image_size or architecture.input_shape[0]
@@ -82,7 +83,14 @@ class Run:
         self._total_steps = recipe.steps or recipe.epochs * self._epoch_steps
         self.state = states.State(settings, self.dataset, size, self._total_steps, self.strategy)
         self.model = self.state.model
-        self._demand = (self.model, recipe.batch_size, replicas, memory.available(), recipe.micro_batches)
+        self._demand = (
+            self.model,
+            recipe.batch_size,
+            replicas,
+            memory.available(),
+            recipe.micro_batches,
+            cluster.size(),
+        )
         memory.check(*self._demand)
         filled = shares.Shares(replicas).fills(recipe.batch_size, recipe.drop_remainder)
         cut_unevenly = -(-recipe.batch_size // replicas) % recipe.micro_batches > 0
@@ -94,6 +102,7 @@ class Run:
             with run_folder.locked(settings.folder):
                 pass  # refused now rather than after the data have been read once more
 
+    @workers.lost_ones_reported()
     def train(self, callbacks=()):
         """Trains to the end, or takes up what a finished run has left.
 
@@ -112,6 +121,7 @@ class Run:
             FloatingPointError: Loss, statistics or weights are no numbers any more; the last checkpoint is kept.
             ValueError: Another process is at work on the run.
             OSError: Something cannot be written; the last checkpoint is kept.
+            LostError: Another worker has gone; the last checkpoint is kept.
         """
         with run_folder.locked(self.settings.folder) if self.is_chief else contextlib.nullcontext():
             for warning in self.state.restore(self.is_chief):
@@ -120,6 +130,7 @@ class Run:
             if not int(workers.broadcast_text(self.strategy, str(int(ended)))):
                 self._train_from(int(self.state.position.step), callbacks)
                 self._end(bool(callbacks))
+        workers.part(self.strategy)
         plain = states.network(self.settings.recipe, self.dataset, self.prepare.size, "float32")
         plain.set_weights(self.state.weights())
         return Outcome(plain, self.prepare, self.dataset, self._result() or self._summary({}))
@@ -175,14 +186,16 @@ class Run:
                     steps_made.saved()
         except KeyboardInterrupt as interrupt:
             self._save()
+            if isinstance(interrupt, interruption.Preempted):  # all workers stop then, after the same step
+                workers.part(self.strategy)
             raise self._interrupted(interrupt) from interrupt
         except loop.BrokenStepError as error:
             raise FloatingPointError(self._explained(error)) from error
-        except tf.errors.InvalidArgumentError:
-            datasets.check(self.dataset)
-            raise
         except tf.errors.ResourceExhaustedError as error:
             raise memory.explained(error, *self._demand) from error
+        except records.READING_ERRORS:
+            datasets.check(self.dataset)
+            raise
         finally:
             observers.on_train_end()
 
@@ -217,7 +230,7 @@ class Run:
         recipe = self.settings.recipe
 
         def of_worker(context):
-            return pipeline.training_batches(
+            batches = pipeline.training_batches(
                 self.dataset,
                 self.prepare,
                 recipe.batch_size,
@@ -228,13 +241,13 @@ class Run:
                 recipe.drop_remainder,
                 devices.worker_shares(self.strategy, context),
             )
+            # Known to be endless: else several workers look for the end together before each batch, of unknown size.
+            return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         return iter(self.strategy.distribute_datasets_from_function(of_worker))
 
     def _training_step(self, batches):
-        return steps.training_step(
-            self.computation, self.model.optimizer, self.settings.recipe, self.state.position, batches
-        )
+        return steps.training_step(self.computation, self.state, self.settings.recipe, batches)
 
     def _end_epoch(self, epoch, speeds, observers):
         position = self.state.position
@@ -248,7 +261,7 @@ class Run:
         self._show_history()
         if self.is_chief:
             speed.append(speeds.row(epoch), self.settings.folder / "speed.csv")
-        observers.on_epoch_end(epoch, row)
+        observers.on_epoch_end(epoch, {name: value for name, value in row.items() if name != "epoch"})
         position.end_epoch(self.model.stop_training)
         self._save()
 
@@ -317,6 +330,7 @@ class Run:
             **{name.replace("val_", "test_"): value for name, value in tested.items()},
             "test_split": self.dataset.test_split,
             "test_examples": self.dataset.test_examples,
+            "bad_records": {split: len(found) for split, found in self.dataset.bad_records.items()},
             "steps": int(self.state.position.step),
             "trainable_parameters": _parameters(self.model),
         }

@@ -13,6 +13,7 @@ class State:
 
     Attributes:
         model: Keras model, built under the strategy, with its optimizer as `model.optimizer`.
+        multipliers: List of pairs, see `optimizers.multipliers`.
         average: `WeightAverage`, or None for a recipe without.
         position: `checkpoints.Position`.
         rows: `history.Rows`.
@@ -37,6 +38,7 @@ class State:
             optimizer = optimizers.optimizer(recipe, schedule, settings.precision)
             optimizer.build(self.model.trainable_variables)
             self.model.optimizer = optimizer  # where Keras' callbacks look for it
+        self.multipliers = optimizers.multipliers(recipe, self.model.trainable_variables)
         self.average = None
         if recipe.weight_average is not None:
             self.average = weight_average.WeightAverage(recipe.weight_average)
@@ -57,6 +59,19 @@ class State:
         workers.broadcast(self._strategy, [*self._checkpoints.firsts.values(), *self.position.variables])
         self._checkpoints.spread()
         self.rows.deserialize(workers.broadcast_text(self._strategy, self.rows.serialize()))
+        return warnings
+
+    def read(self):
+        """Takes up the newest checkpoint that is whole, with the weights that are tested, and writes nothing.
+
+        Returns:
+            List of lines about damaged checkpoints.
+
+        Raises: As `checkpoints.Checkpoints.read`.
+        """
+        warnings = self._checkpoints.read()
+        if self.average:
+            self.average.on_train_end()
         return warnings
 
     def save(self):

@@ -17,7 +17,6 @@ import keras
 import tensorflow as tf
 
 from keras_norms.layers import counted_rows
-from keras_norms.training import optimizers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,21 +58,21 @@ class Progress(NamedTuple):
     stopping: tf.Tensor
 
 
-def training_step(computation, optimizer, recipe, position, batches):
+def training_step(computation, state, recipe, batches):
     """Returns a `tf.function` of a distributed batch that trains the model by one step.
 
     Args:
         computation: `Computation`.
-        optimizer: Keras optimizer, built.
+        state: `state.State` of the computation's model. Its position moves on in the same call, so that it never tells
+            of half a step.
         recipe: `recipes.Recipe`.
-        position: `checkpoints.Position`, moved on in the same call, so that it never tells of half a step.
         batches: Distributed iterator of (images, labels, weights). The weights of all replicas' examples sum to 1.
 
     Returns:
         Function of the batch, and of a scalar above 0 to tell all workers to stop, that returns `Progress`.
     """
     model, strategy = computation.model, computation.strategy
-    multipliers = optimizers.multipliers(recipe, model.trainable_variables)
+    optimizer, position = model.optimizer, state.position
 
     def gradients_of(trainable, other, loss_scale, images, labels, weights):
         with tf.GradientTape() as tape:
@@ -99,7 +98,7 @@ def training_step(computation, optimizer, recipe, position, batches):
         optimizer.apply_gradients(
             (factor * (gradient + decay * share * value if decay else gradient), variable)
             for (factor, decay), gradient, value, variable in zip(
-                multipliers, gradients, trainable, model.trainable_variables, strict=True
+                state.multipliers, gradients, trainable, model.trainable_variables, strict=True
             )
         )
         return tf.concat([sums, [broken, stopping]], 0)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -89,14 +90,17 @@ def train_with_fit(strategy, compiled):
 def train_with_our_step(strategy, compiled):
     model = classifier(strategy)
     with strategy.scope():
-        optimizer = keras.optimizers.SGD(0.1)
-        optimizer.build(model.trainable_variables)
-    batches = tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(4, drop_remainder=True)
+        model.optimizer = keras.optimizers.SGD(0.1)
+        model.optimizer.build(model.trainable_variables)
+    weights = np.full(len(X), 1 / 4, "float32")
+    batches = tf.data.Dataset.from_tensor_slices((X, LABELS, weights)).batch(4, drop_remainder=True)
     batches = iter(strategy.experimental_distribute_dataset(batches))
-    recipe = Recipe("resnet20", batch_size=4, weight_decay=0.0)
-    step = steps.training_step(model, optimizer, strategy, recipe, None, compiled, checkpoints.Position(), batches)
+    multipliers = [(1.0, 0.0)] * len(model.trainable_variables)
+    state = types.SimpleNamespace(position=checkpoints.Position(), multipliers=multipliers)
+    computation = steps.Computation(model, strategy, compiled=compiled)
+    step = steps.training_step(computation, state, Recipe("resnet20"), batches)
     for _ in range(2):
-        step(next(batches))
+        step(next(batches), 0.0)
     return model
 
 
