@@ -12,7 +12,7 @@ def size():
     Raises:
         ValueError: TF_CONFIG is not understood.
     """
-    return len(_addresses(_read()))
+    return len(_tasks(_read()))
 
 
 def index():
@@ -20,20 +20,27 @@ def index():
     config = _read()
     if not config:
         return 0
-    addresses, task = _addresses(config), config.get("task", {})
-    role, number = task.get("type"), task.get("index")
-    own = [i for i, (other, position, _) in enumerate(addresses) if (other, position) == (role, number)]
-    if not own:
-        raise ValueError(
-            f"The `task` of TF_CONFIG must be one of its cluster: {[address[:2] for address in addresses]}. "
-            f"Received: type={role!r}, index={number!r}."
-        )
-    return own[0]
+    tasks, task = _tasks(config), config.get("task", {})
+    own = (task.get("type"), task.get("index")) if isinstance(task, dict) else task
+    if own not in tasks:
+        raise ValueError(f"The `task` of TF_CONFIG must be one of its cluster, {[*tasks]}. Received: {task!r}.")
+    return [*tasks].index(own)
 
 
 def is_chief():
     """Returns whether this is the worker that writes: checkpoints, history, result, SavedModel."""
     return index() == 0
+
+
+def addresses():
+    """Returns `host:port` of each worker, in the order of their numbers."""
+    return [*_tasks(_read()).values()]
+
+
+def roles():
+    """Returns how many workers each role of TF_CONFIG has, by its name, the chief's role first."""
+    names = [role for role, _ in _tasks(_read())]
+    return {role: names.count(role) for role in dict.fromkeys(names)}
 
 
 def _read():
@@ -49,14 +56,28 @@ def _read():
     return config
 
 
-def _addresses(config):
-    """Returns the workers as triples of role, index and address, the chief first."""
+def _tasks(config):
+    """Returns the addresses of the workers by (role, index), the chief's first."""
     cluster = config.get("cluster", {})
-    others = sorted(cluster.keys() - set(_ROLES))
-    if others:
+    if not isinstance(cluster, dict) or cluster.keys() - set(_ROLES):
         raise ValueError(
-            f"The `cluster` of TF_CONFIG must have the tasks {' and '.join(_ROLES)} alone: there are no parameter "
-            f"servers or evaluators here. Received: {others}."
+            f"The `cluster` of TF_CONFIG must be an object of the roles {' and '.join(_ROLES)} alone: there are no "
+            f"parameter servers or evaluators here. Received: {cluster!r}."
         )
-    tasks = [(role, i, address) for role in _ROLES for i, address in enumerate(cluster.get(role, ()))]
-    return tasks or [("worker", 0, "")]
+    listed = {role: cluster.get(role, []) for role in _ROLES}
+    if not all(isinstance(listed[role], list) for role in _ROLES) or len(listed["chief"]) > 1:
+        raise ValueError(
+            f"Each role of TF_CONFIG must have a list of addresses, `chief` one. Received: cluster={cluster!r}."
+        )
+    tasks = {(role, i): address for role in _ROLES for i, address in enumerate(listed[role])}
+    _check_addresses([*tasks.values()])
+    return tasks or {("worker", 0): ""}
+
+
+def _check_addresses(addresses):
+    for address in addresses:
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        if not (host and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError(f"The addresses in TF_CONFIG must have the form host:port. Received: {address!r}.")
+    if len(set(addresses)) < len(addresses):
+        raise ValueError(f"Each worker in TF_CONFIG must have an address of its own. Received: {addresses}.")

@@ -1,10 +1,22 @@
-"""The devices a run uses: all GPUs, or the CPU, split into as many as replicas are wanted."""
+"""The devices a run uses: all GPUs, or the CPU, split into as many as replicas are wanted; on one machine or several."""
 
+import contextlib
+import faulthandler
 import functools
+import sys
 
 import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.eager import context as eager_context
 
 from keras_norms.data import shares
+from keras_norms.training import cluster, rendezvous
+
+# Seconds without a sign of life after which a worker counts as lost: half of the minute within which the others end.
+# TensorFlow's own 10 s end a run in which a machine is merely busy.
+_HEARTBEAT = 30
+# Seconds in which TensorFlow must have started, once all workers are there.
+_START = 60
 
 
 def worker_shares(strategy, context):
@@ -40,17 +52,30 @@ def split_cpu(count):
         ) from error
 
 
-@functools.lru_cache
-def strategy(replicas=None):
-    """Returns the `MirroredStrategy` of a run, the same object for the same number.
+def strategy(replicas=None, about=None):
+    """Returns the strategy of a run, the same object for the same number.
+
+    It is a `MirroredStrategy`, or with several workers in TF_CONFIG a `MultiWorkerMirroredStrategy`, of which a process
+    has one. The first call returns it when all workers have come.
 
     Args:
         replicas: Integer, the number of replicas: GPUs where there are some, else logical CPU devices. `None` means
-            all GPUs, or one CPU.
+            all GPUs, or one CPU. Several machines use all they have.
+        about: Dict, as JSON, that must be equal on all workers when they come. None means an empty one.
 
     Raises:
-        ValueError: The number is not positive, or there are fewer GPUs.
+        ValueError: The number is not positive, or there are fewer GPUs; the workers are not all about the same.
+        OSError: The workers do not find together, see `rendezvous.meet`.
     """
+    if cluster.size() == 1:
+        return _mirrored(replicas)
+    if not _multi_worker.cache_info().currsize:
+        rendezvous.meet(cluster.addresses(), cluster.index(), about or {})
+    return _multi_worker()
+
+
+@functools.cache
+def _mirrored(replicas):
     gpus = tf.config.list_physical_devices("GPU")
     if replicas is not None and replicas < 1:
         raise ValueError(f"`replicas` must be at least 1. Received: replicas={replicas}.")
@@ -62,3 +87,30 @@ def strategy(replicas=None):
     if replicas and replicas > len(gpus):
         raise ValueError(f"`replicas` must be at most the number of GPUs, {len(gpus)}. Received: replicas={replicas}.")
     return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(replicas or len(gpus))])
+
+
+@functools.cache
+def _multi_worker():
+    # No public function sets the heartbeat (TensorFlow 2.21).
+    jobs = [coordination_config_pb2.CoordinatedJob(name=role, num_tasks=n) for role, n in cluster.roles().items()]
+    eager_context.context().configure_coordination_service(
+        "standalone",
+        service_leader=f"/job:{jobs[0].name}/replica:0/task:0",
+        heartbeat_timeout_in_ms=1000 * _HEARTBEAT,
+        coordinated_jobs=jobs,
+    )
+    kinds = tf.distribute.experimental.CommunicationImplementation
+    kind = kinds.AUTO if tf.config.list_physical_devices("GPU") else kinds.RING
+    options = tf.distribute.experimental.CommunicationOptions(implementation=kind)
+    with _ended_when_it_hangs():
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+
+
+@contextlib.contextmanager
+def _ended_when_it_hangs():
+    """Ends the process, from outside Python, if TensorFlow waits for a worker that was lost as it started."""
+    faulthandler.dump_traceback_later(_START, exit=True, file=sys.__stderr__)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -124,16 +124,19 @@ def environment(devices):
     """Returns what a result depends on beside its settings: versions, commit, machine."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "keras_norms": version.__version__,
+        **versions(),
         "commit": _commit(),
-        "keras": keras.__version__,
-        "tensorflow": tf.__version__,
         "python": platform.python_version(),
         "machine": platform.platform(),
         "cores": os.cpu_count(),
         "devices": devices,
         "TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS"),
     }
+
+
+def versions():
+    """Returns the versions of what computes, by name."""
+    return {"keras_norms": version.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
 
 
 def _commit():

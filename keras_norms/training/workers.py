@@ -1,4 +1,10 @@
-"""What the workers of a run tell each other, beside gradients and statistics."""
+"""What the workers of a run tell each other, beside gradients and statistics, and how they part."""
+
+import contextlib
+import functools
+import re
+import socket
+import time
 
 import tensorflow as tf
 
@@ -6,6 +12,12 @@ from keras_norms.training import cluster
 
 # Bits travel as integers of one type: a sum of bits and zeros is exact, one of floats is not (-0.0, NaN).
 _INTEGERS = {8: tf.int64, 4: tf.int32, 2: tf.int16, 1: tf.int8}
+# What a collective raises when another worker has gone (TensorFlow 2.21).
+_LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
+
+
+class LostError(RuntimeError):
+    """Another worker has gone. TensorFlow cannot go on without it in this process."""
 
 
 def broadcast(strategy, variables):
@@ -32,16 +44,56 @@ def broadcast_text(strategy, text):
     return bytes(_chiefs(strategy, tf.constant(own, tf.int64)).numpy().tolist()).decode()
 
 
+def part(strategy):
+    """Returns when all workers have come here and none needs another any more."""
+    if cluster.size() > 1:
+        _chiefs(strategy, tf.zeros([1], tf.int64))
+        time.sleep(1)  # the others may still be fetching the values of this last exchange
+
+
+@contextlib.contextmanager
+def lost_ones_reported():
+    """Raises `LostError` in place of what TensorFlow raises when another worker has gone."""
+    try:
+        yield
+    except _LOST as error:
+        if cluster.size() == 1:
+            raise
+        gone = [f"{number} at {address}" for number, address in enumerate(cluster.addresses()) if not _answers(address)]
+        reason = re.search("Collective ops is aborted.*", str(error)) or [str(error).partition("\n")[0]]
+        raise LostError(
+            f"Lost {f'worker(s) ' + ', '.join(gone) if gone else 'a worker, which is there but does not answer'}. This "
+            "one ends, too. Start the same command on every machine again: the run goes on from its last checkpoint. "
+            f"TensorFlow: {reason[0]}"
+        ) from error
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
 def _chiefs(strategy, words):
     """Returns the chief's vector of int64, of one length on all workers, on every worker."""
+    return strategy.experimental_local_results(_exchange(strategy)(words))[0]
 
-    def replica(words):
+
+@functools.cache
+def _exchange(strategy):
+    def of_replica(words):
         context = tf.distribute.get_replica_context()
         own = words if context.replica_id_in_sync_group == 0 else tf.zeros_like(words)
         return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
-    run = tf.function(lambda words: strategy.run(replica, args=(words,)))
-    return strategy.experimental_local_results(run(words))[0]
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    def exchange(words):
+        return strategy.run(of_replica, args=(words,))
+
+    return exchange
 
 
 def _words(value):
