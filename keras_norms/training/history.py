@@ -64,6 +64,10 @@ class Rows(tf.train.experimental.PythonState):
         self._rows.append(row)
         return row
 
+    def keep(self, epochs):
+        """Forgets the rows after the first ones: of an epoch that was interrupted at its very end, and ends anew."""
+        del self._rows[epochs:]
+
     @property
     def last(self):
         """The row of the last epoch."""

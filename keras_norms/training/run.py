@@ -155,7 +155,7 @@ class Run:
 
     def _train_from(self, first_step, callbacks):
         epochs = math.ceil(self._total_steps / self._epoch_steps)
-        position, speeds = self.state.position, speed.Speed(self.settings.recipe.batch_size)
+        speeds = speed.Speed(self.settings.recipe.batch_size)
         observers = keras.callbacks.CallbackList(
             [*self._observers(first_step, epochs, speeds), *callbacks],
             model=self.model,
@@ -164,26 +164,22 @@ class Run:
             first_step=first_step,
         )
         batches = self._training_batches(first_step)
-        step = self._training_step(batches)
         steps_made = loop.Loop(
-            step, batches, self.state, speeds, observers, self._save, self.settings.checkpoint_minutes
+            self._training_step(batches),
+            batches,
+            self.state,
+            speeds,
+            observers,
+            self._save,
+            self.settings.checkpoint_minutes,
         )
-        self.model.stop_training = bool(position.stopped)
+        self.state.rows.keep(int(self.state.position.epoch))
         self._show_history()
         if not first_step:
             self._save()
         observers.on_train_begin()
         try:
-            with interruption.termination_request() as request:
-                for epoch in range(int(position.epoch), epochs):
-                    if self.model.stop_training:
-                        break
-                    observers.on_epoch_begin(epoch)
-                    speeds.begin_epoch()
-                    first = epoch * self._epoch_steps
-                    steps_made.advance(first, min(first + self._epoch_steps, self._total_steps), request)
-                    self._end_epoch(epoch, speeds, observers)
-                    steps_made.saved()
+            self._train_epochs(epochs, steps_made, speeds, observers)
         except KeyboardInterrupt as interrupt:
             self._save()
             if isinstance(interrupt, interruption.Preempted):  # all workers stop then, after the same step
@@ -193,11 +189,27 @@ class Run:
             raise FloatingPointError(self._explained(error)) from error
         except tf.errors.ResourceExhaustedError as error:
             raise memory.explained(error, *self._demand) from error
+        except workers.LOST:
+            raise
         except records.READING_ERRORS:
             datasets.check(self.dataset)
             raise
         finally:
             observers.on_train_end()
+
+    def _train_epochs(self, epochs, steps_made, speeds, observers):
+        position = self.state.position
+        self.model.stop_training = bool(position.stopped)
+        with interruption.termination_request() as request:
+            for epoch in range(int(position.epoch), epochs):
+                if self.model.stop_training:
+                    break
+                observers.on_epoch_begin(epoch)
+                speeds.begin_epoch()
+                first = epoch * self._epoch_steps
+                steps_made.advance(first, min(first + self._epoch_steps, self._total_steps), request)
+                self._end_epoch(epoch, speeds, observers)
+                steps_made.saved()
 
     def _observers(self, first_step, epochs, speeds):
         """Yields the callbacks of the run itself. All but the average of the weights write, which is the chief's."""

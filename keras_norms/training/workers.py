@@ -13,7 +13,7 @@ from keras_norms.training import cluster
 # Bits travel as integers of one type: a sum of bits and zeros is exact, one of floats is not (-0.0, NaN).
 _INTEGERS = {8: tf.int64, 4: tf.int32, 2: tf.int16, 1: tf.int8}
 # What a collective raises when another worker has gone (TensorFlow 2.21).
-_LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
+LOST = (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.AbortedError)
 
 
 class LostError(RuntimeError):
@@ -56,7 +56,7 @@ def lost_ones_reported():
     """Raises `LostError` in place of what TensorFlow raises when another worker has gone."""
     try:
         yield
-    except _LOST as error:
+    except LOST as error:
         if cluster.size() == 1:
             raise
         gone = [f"{number} at {address}" for number, address in enumerate(cluster.addresses()) if not _answers(address)]

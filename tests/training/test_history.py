@@ -45,6 +45,13 @@ def test_best_and_mean_are_those_of_the_epochs_so_far(rows):
     assert rows.best["epoch"] == 2
 
 
+def test_epochs_that_have_not_ended_are_forgotten(rows):
+    again = rows.last
+    rows.keep(6)
+    assert len(rows) == 6
+    assert rows.append(6, logs(ACCURACIES[6], 6)) == again
+
+
 def test_the_first_of_equal_epochs_is_the_best():
     rows = history.Rows()
     for epoch, accuracy in enumerate([0.25, 0.5, 0.5]):

@@ -218,6 +218,22 @@ def test_epoch_that_is_repeated_has_one_row(settings):
     assert [row["epoch"] for row in history.read(made.folder / "history.csv")] == [0, 1, 2]
 
 
+def test_interrupt_at_the_very_end_of_an_epoch_repeats_nothing_of_it(settings):
+    whole, expected = losses(settings("whole", steps=15))
+    made = settings("broken", steps=15)
+    once = iter([True])
+
+    def interrupt(epoch, logs):
+        if next(once, False):
+            raise KeyboardInterrupt
+
+    with pytest.raises(training.Interrupted):
+        training.Run(made).train([keras.callbacks.LambdaCallback(on_epoch_end=interrupt)])
+    rest, outcome = losses(made)
+    np.testing.assert_array_equal(rest, whole[10:])
+    assert outcome.result == expected.result
+
+
 def test_result_is_that_of_weights_a_callback_restores(settings):
     best = keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="min", patience=1, restore_best_weights=True)
     made = settings(steps=60)
