@@ -7,7 +7,7 @@ ADDONS = .venv-tfa/installed
 PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
   tests/properties) tests/test_examples.py::test_examples_of_docstrings
 
-.PHONY: train test test-backends test-tfa golden lint wheel clean
+.PHONY: train test test-faults test-backends test-tfa golden lint wheel bench clean
 
 # GoogLeNet128 with batch norm on the drawn images of `shapes`, smaller than published to fit into minutes.
 train: $(ENVIRONMENT)
@@ -16,6 +16,14 @@ train: $(ENVIRONMENT)
 
 test: $(ENVIRONMENT)
 	.venv/bin/python -m pytest --numprocesses auto --quiet
+
+# Processes killed, disks filled, files damaged, workers lost: one after the other, for their times matter.
+test-faults: $(ENVIRONMENT)
+	.venv/bin/python -m pytest --quiet tests/faults
+
+# How many images a second the input pipeline makes.
+bench: $(ENVIRONMENT)
+	.venv/bin/python benchmarks/input_pipeline.py
 
 # The portable half on JAX and on PyTorch, without TensorFlow; with them, parity with PyTorch and flax.
 test-backends: $(BACKENDS)
