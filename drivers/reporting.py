@@ -1,6 +1,7 @@
 """How a driver ends: an error is one line, and the exit status tells what happened."""
 
 import contextlib
+import os
 import signal
 import sys
 
@@ -31,6 +32,9 @@ def reported(name, argv):
     except KeyboardInterrupt as interrupt:
         print(f"{name}: {str(interrupt) or 'Interrupted. What has been saved is kept; the same command goes on.'}")
         sys.exit(130)
+    except training.LostError as error:
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)  # Python's own end waits up to half a minute for a worker that is there no more (TensorFlow 2.21)
     except _ERRORS as error:
         if flags.FLAGS.verbosity > 0:
             raise

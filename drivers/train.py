@@ -6,8 +6,7 @@
 Without --dataset it draws its images, the set `shapes`. What is not given is the architecture's baseline
 (keras_norms/recipes/baselines.py). The run's folder keeps settings, history, curves and checkpoints; however it was
 ended, the same command goes on to the same result. SIGTERM saves and exits 0. The SavedModel is checked in a fresh
-process before it is moved into place. With TF_CONFIG set it trains on several machines (docs/many_machines.md).
---verbosity=1 shows where an error comes from.
+process before it is moved into place. Several machines: docs/many_machines.md. Errors with their place: --verbosity=1.
 """
 
 import os
@@ -28,25 +27,29 @@ def main(argv):
         settings = options.settings()
         folder = os.path.abspath(flags.FLAGS.export_dir)
         name = flags.FLAGS.export_name or settings.recipe.arch
-        result = training.finished(settings) or {}
-        saved = result.get("saved_model", "")
-        if not (os.path.isdir(saved) and os.path.dirname(saved) == os.path.join(folder, name)):
+        result = training.finished(settings)
+        if not is_exported(result, folder, name):
             result = train_and_export(settings, folder, name)
-        if result:
+        if training.is_chief():
             print(f"Test accuracy {result['test_accuracy']:.4f}. SavedModel: {result['saved_model']}\n")
             print(export.query_example(result["saved_model"]))
 
 
+def is_exported(result, folder, name):
+    saved = (result or {}).get("saved_model", "")
+    return os.path.isdir(saved) and os.path.dirname(saved) == os.path.join(folder, name)
+
+
 def train_and_export(settings, folder, name):
-    """Returns the result; None on all machines but the chief, which alone exports."""
+    """Returns the result. On several machines the chief alone exports."""
     if training.is_chief():
         export.check_folder(folder, name)
     run = training.Run(settings)
     if run.is_chief:
         print(f"{run}\n{environment.onednn()}", flush=True)
     model, prepare, dataset, result = run.train()
-    if not run.is_chief:
-        return None
+    if not run.is_chief or is_exported(result, folder, name):
+        return result
     pixels = pipeline.example_pixels(dataset, prepare.size)
     origin = {**result, "settings": settings.deciding()}
     version = export.export(model, folder, name, dataset.class_names, prepare, pixels, origin)

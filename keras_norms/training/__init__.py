@@ -5,11 +5,13 @@ from keras_norms.training.interruption import Interrupted, Preempted
 from keras_norms.training.run import Outcome, Run, finished
 from keras_norms.training.settings import PRECISIONS, XLA, Settings
 from keras_norms.training.weight_average import WeightAverage
+from keras_norms.training.workers import LostError
 
 __all__ = [
     "PRECISIONS",
     "XLA",
     "Interrupted",
+    "LostError",
     "Outcome",
     "Preempted",
     "Run",

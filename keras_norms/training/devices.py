@@ -1,4 +1,4 @@
-"""The devices a run uses: all GPUs, or the CPU, split into as many as replicas are wanted; on one machine or several."""
+"""The devices a run uses: all GPUs, or the CPU, split into as many as replicas are wanted; several machines, too."""
 
 import contextlib
 import faulthandler

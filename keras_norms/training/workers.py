@@ -61,10 +61,10 @@ def lost_ones_reported():
             raise
         gone = [f"{number} at {address}" for number, address in enumerate(cluster.addresses()) if not _answers(address)]
         reason = re.search("Collective ops is aborted.*", str(error)) or [str(error).partition("\n")[0]]
+        lost = f"worker(s) {', '.join(gone)}" if gone else "a worker, which is there but does not answer"
         raise LostError(
-            f"Lost {f'worker(s) ' + ', '.join(gone) if gone else 'a worker, which is there but does not answer'}. This "
-            "one ends, too. Start the same command on every machine again: the run goes on from its last checkpoint. "
-            f"TensorFlow: {reason[0]}"
+            f"Lost {lost}. This one ends, too. Start the same command on every machine again: the run goes on from its "
+            f"last checkpoint. TensorFlow: {reason[0]}"
         ) from error
 
 
