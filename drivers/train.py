@@ -31,7 +31,7 @@ def main(argv):
         if not is_exported(result, folder, name):
             result = train_and_export(settings, folder, name)
         if training.is_chief():
-            print(f"Test accuracy {result['test_accuracy']:.4f}. SavedModel: {result['saved_model']}\n")
+            print(training.told(result), f"SavedModel: {result['saved_model']}\n", sep="\n")
             print(export.query_example(result["saved_model"]))
 
 

@@ -1,6 +1,7 @@
 """A recipe, data and a model become a run."""
 
 from keras_norms.training.cluster import is_chief
+from keras_norms.training.history import told
 from keras_norms.training.interruption import Interrupted, Preempted
 from keras_norms.training.run import Outcome, Run, finished
 from keras_norms.training.settings import PRECISIONS, XLA, Settings
@@ -19,4 +20,5 @@ __all__ = [
     "WeightAverage",
     "finished",
     "is_chief",
+    "told",
 ]

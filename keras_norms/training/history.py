@@ -102,6 +102,15 @@ class Rows(tf.train.experimental.PythonState):
         self._rows = json.loads(string_value)
 
 
+def told(result):
+    """Returns a line that tells of a result: the last test accuracy, and never the best one alone."""
+    return (
+        f"Test accuracy {result['test_accuracy']:.4f} after epoch {result['epochs']}; "
+        f"mean of the last {result['mean_of_epochs']}: {result['mean_test_accuracy']:.4f}; "
+        f"best: {result['best_test_accuracy']:.4f} after epoch {result['best_epoch'] + 1}."
+    )
+
+
 def write(rows, path):
     """Writes rows, dicts of numbers with the same keys, to a CSV file that is complete or as it was before."""
     rows = [{name: _text(value) for name, value in row.items()} for row in rows]

@@ -151,3 +151,9 @@ def test_picture_of_one_epoch_can_be_drawn(tmp_path):
     rows.append(0, logs(0.5))
     history.draw(rows, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_a_result_is_told_with_the_last_the_mean_and_the_best(rows):
+    assert history.told(rows.summary()) == (
+        "Test accuracy 0.6667 after epoch 7; mean of the last 5: 0.6333; best: 0.7000 after epoch 3."
+    )
