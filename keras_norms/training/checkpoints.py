@@ -4,6 +4,7 @@ Checkpoints are TensorFlow's, kept by its `CheckpointManager`. Beside each stand
 checkpoint without one was never completed and is removed; one that does not match it is damaged.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -97,6 +98,29 @@ class Checkpoints:
         if whole:
             self._take_up(whole[-1])
         return warnings
+
+    def read(self):
+        """Takes up the newest checkpoint that is whole. The folder stays as it is: a training may be at work there.
+
+        Returns:
+            List of lines about newer checkpoints, which are damaged.
+
+        Raises:
+            OSError: No checkpoint is whole.
+            ValueError: The newest is that of another network.
+        """
+        passed = []
+        # Listed anew each time: the training may have removed a checkpoint while it was read, and written another.
+        while left := [prefix for prefix in _complete(self._folder) if prefix not in passed]:
+            with contextlib.suppress(tf.errors.NotFoundError):
+                if _matches(left[-1]):
+                    self._take_up(left[-1])
+                    return [f"The checkpoint {prefix} is damaged." for prefix in passed if _files(prefix)]
+            passed.append(left[-1])
+        raise FileNotFoundError(
+            f"There is no checkpoint in {self._folder} that can be used"
+            f"{f': {len(passed)} are damaged' if passed else ''}."
+        )
 
     def save(self):
         """Writes a checkpoint, and removes older ones than the last three.

@@ -117,22 +117,19 @@ def training_step(computation, state, recipe, batches):
     return step
 
 
-def test_step(computation, batches):
+def test_step(computation, sums_of, batches):
     """Returns a `tf.function` of a distributed batch that tests the model.
 
     Args:
         computation: `Computation`.
+        sums_of: Pure function of trainable values, other values, images, labels and weights that returns a vector of
+            sums over a replica's examples.
         batches: Distributed iterator of (images, labels, weights), weights 1 or 0.
 
     Returns:
-        Function of the batch that returns the sums of `Progress`, of the batch's examples with weight 1.
+        Function of the batch that returns the sums over all replicas, as float64.
     """
     model, strategy = computation.model, computation.strategy
-
-    def sums_of(trainable, other, images, labels, weights):
-        outputs, _ = model.stateless_call(trainable, other, images, training=False)
-        return _sums(outputs, _losses(outputs, labels), labels, weights)
-
     pure = computation.function(sums_of)
 
     def replica_step(images, labels, weights):
@@ -141,7 +138,7 @@ def test_step(computation, batches):
 
     @tf.function(input_signature=[batches.element_spec])
     def step(batch):
-        return strategy.reduce("SUM", strategy.run(replica_step, args=batch), axis=None)
+        return tf.cast(strategy.reduce("SUM", strategy.run(replica_step, args=batch), axis=None), tf.float64)
 
     return step
 

@@ -1,4 +1,4 @@
-"""Scores against float64 NumPy; runs and SavedModels tested in every way, each image once, and nothing changed by it."""
+"""Scores against float64 NumPy; runs and SavedModels tested in every way, and nothing changed by it."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_norms import training
 from keras_norms.data import datasets, pipeline, views
-from keras_norms.training import batch_statistics, evaluation, run_folder, scores, steps, subjects
+from keras_norms.training import batch_statistics, checkpoints, evaluation, run_folder, scores, steps, subjects
 
 SHAPES = subjects.Source("shapes")
 OWN = subjects.Source()
@@ -34,27 +34,34 @@ def told(result):
     return result.top_1, result.top_5, result.log_loss
 
 
-def test_images(dataset, prepare, view=views.Centre):
+def viewed(dataset, view):
     """Returns the views and the labels of all test images, in the order stored."""
     images = tf.constant(np.stack([image for image, _ in dataset.test.decoded().as_numpy_iterator()]))
     labels = np.array([label for _, label in dataset.test.decoded().as_numpy_iterator()])
-    return view(prepare)(images, tf.zeros((len(labels), 3))).numpy(), labels
-
-
-test_images.__test__ = False
+    return view(images, tf.zeros((len(labels), 3))).numpy(), labels
 
 
 def contents(folder):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.fixture(scope="module")
+def runs():
+    """The runs that were trained, by what differs in them."""
+    return {}
+
+
 @pytest.fixture
-def trained(settings):
-    """Returns a function of differences that trains a run, and returns its folder and outcome."""
+def trained(settings, runs, tmp_path):
+    """Returns a function of differences that returns the folder of a trained run, a copy, and its outcome."""
 
     def train(**differences):
-        made = settings(**differences)
-        return made.folder, training.Run(made).train()
+        key = json.dumps(differences, sort_keys=True)
+        if key not in runs:
+            made = settings(**differences)
+            runs[key] = made.folder, training.Run(made).train()
+        folder, outcome = runs[key]
+        return shutil.copytree(folder, tmp_path / "copy" / "run"), outcome
 
     return train
 
@@ -133,7 +140,7 @@ def test_a_run_is_tested_as_it_tests_itself(trained, differences):
 @pytest.mark.parametrize(("replicas", "batch_size"), [(1, 50), (1, 7), (1, 200), (2, 50), (2, 13)])
 def test_every_image_counts_once_for_any_batch_size_and_number_of_replicas(trained, replicas, batch_size):
     folder, outcome = trained()
-    images, labels = test_images(outcome.dataset, outcome.prepare)
+    images, labels = viewed(outcome.dataset, views.Centre(outcome.prepare))
     logits = outcome.model(images, training=False)["main"].numpy().astype("float64")
     report = evaluation.report(subjects.of_run(folder, OWN, replicas), batch_size=batch_size)
     assert report["examples"] == len(labels) == 130
@@ -150,7 +157,7 @@ def test_training_images_can_be_tested(trained):
 @pytest.mark.parametrize("xla", ["off", "on"])
 def test_ten_crops_are_the_mean_of_ten_views(trained, xla):
     folder, outcome = trained()
-    crops, labels = test_images(outcome.dataset, outcome.prepare, views.TenCrops)
+    crops, labels = viewed(outcome.dataset, views.TenCrops(outcome.prepare))
     each = [softmax(outcome.model(crops[:, i])["main"].numpy().astype("float64")) for i in range(10)]
     subject = subjects.of_run(folder, OWN, xla=xla)
     report = evaluation.report(subject, evaluation.Protocol(crops=10))
@@ -164,7 +171,7 @@ def test_ten_crops_are_the_mean_of_ten_views(trained, xla):
 )
 def test_batch_statistics_are_those_of_training_without_dropout(trained, batch_size, replicas, xla):
     folder, outcome = trained(dropout=0.5)
-    images, labels = test_images(outcome.dataset, outcome.prepare)
+    images, labels = viewed(outcome.dataset, views.Centre(outcome.prepare))
     (dropout,) = (layer for layer in outcome.model.layers if isinstance(layer, keras.layers.Dropout))
     dropout.rate = 0.0
     parts = [images[i : i + batch_size] for i in range(0, 130, batch_size)]
@@ -185,9 +192,14 @@ def test_batch_statistics_are_those_of_training_without_dropout(trained, batch_s
 def test_batch_statistics_are_given_back_after_an_error(trained):
     _, outcome = trained(steps=1)
     layer = outcome.model.get_layer("conv1_batch_norm")
-    with pytest.raises(KeyError), batch_statistics.used(outcome.model, True):
-        assert (layer.use_global_stats, layer.synchronized) == (False, True)
-        raise KeyError
+
+    def fail():
+        with batch_statistics.used(outcome.model, True):
+            assert (layer.use_global_stats, layer.synchronized) == (False, True)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert (layer.use_global_stats, layer.synchronized) == (None, False)
 
 
@@ -222,6 +234,24 @@ def test_a_damaged_checkpoint_is_passed_over_and_stays_as_it_is(trained):
     assert report["subject"]["step"] == 10
     assert "ckpt-12 is damaged" in report["notes"][0]
     assert contents(folder) == before
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_read_gives_way_to_a_newer_one(trained, monkeypatch, tmp_path):
+    folder, _ = trained(steps=12)
+    kept, matches = folder / "checkpoints", checkpoints._matches
+    for file in kept.glob("ckpt-12.*"):
+        file.rename(tmp_path / file.name)
+
+    def training_goes_on(prefix):
+        for file in kept.glob("ckpt-10.*"):
+            file.unlink()
+        for file in tmp_path.glob("ckpt-12.*"):
+            file.rename(kept / file.name)
+        return matches(prefix)
+
+    monkeypatch.setattr(checkpoints, "_matches", training_goes_on)
+    subject = subjects.of_run(folder, OWN)
+    assert (subject.origin["step"], subject.notes) == (12, ())
 
 
 def test_without_a_whole_checkpoint_there_is_nothing_to_test(trained):
@@ -292,8 +322,8 @@ def test_a_saved_model_is_given_pixels_and_trusted_with_its_probabilities(tmp_pa
     report = evaluation.report(subject, evaluation.Protocol(crops), 13)
     mean, _ = datasets.pixel_statistics(subject.dataset)
     prepare = pipeline.Preprocessing(16, tuple(mean), (1.0, 1.0, 1.0))
-    pixels, labels = test_images(subject.dataset, prepare, views.Centre if crops == 1 else views.TenCrops)
-    kernel = tf.saved_model.load(folder).signatures["serving_default"].variables[0].numpy().astype("float64")
+    pixels, labels = viewed(subject.dataset, views.Centre(prepare) if crops == 1 else views.TenCrops(prepare))
+    kernel = tf.saved_model.load(folder).kernel.numpy().astype("float64")
     # Beyond the image there is the mean pixel.
     probabilities = softmax((pixels.astype("float64") + mean).mean((-3, -2)) @ kernel)
     expected = expected_scores(probabilities if crops == 1 else probabilities.mean(1), labels)
@@ -401,7 +431,7 @@ def test_too_little_memory_says_what_to_do(trained, monkeypatch):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM")
 
     monkeypatch.setattr(evaluation.Evaluation, "scores", exhausted)
-    with pytest.raises(RuntimeError, match="50 images of 1 view.*smaller --batch_size"):
+    with pytest.raises(RuntimeError, match=r"50 images of 1 view.*smaller --batch_size"):
         evaluation.report(subjects.of_run(folder, OWN))
 
 
