@@ -193,6 +193,9 @@ def _completed(path):
     for file in _files(prefix):
         run_folder.sync(file)
     run_folder.write(_digests(prefix), {file.name: _digest(file) for file in _files(prefix)})
+    # Those that TensorFlow removes now, file by file, are no longer complete ones.
+    for old in _complete(prefix.parent)[:-_KEPT]:
+        _digests(old).unlink()
 
 
 def _complete(folder):

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.checkpoint import checkpoint_management
 
 from keras_norms.training import checkpoints
 
@@ -167,6 +168,22 @@ def test_interrupted_rewriting_of_a_checkpoint_leaves_the_one_before(folder, mon
         state.save(2)
     monkeypatch.undo()
     assert State(folder).restored() == (1, [])
+
+
+def test_interrupted_removal_of_an_old_checkpoint_is_no_damage(folder, monkeypatch):
+    state = saved(folder, 1, 2, 3)
+
+    def killed(pattern):
+        (folder / "ckpt-1.index").unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint_management, "_delete_file_if_exists", killed)
+    with pytest.raises(KeyboardInterrupt):
+        state.save(4)
+    monkeypatch.undo()
+    assert not (folder / "ckpt-1.index").exists()
+    assert State(folder).restored() == (4, [])
+    assert names(folder) == ["ckpt-2", "ckpt-3", "ckpt-4"]
 
 
 def test_copy_of_a_folder_is_as_good(folder, tmp_path):
