@@ -11,7 +11,10 @@ import tensorflow as tf
 def all_gather(vector):
     """See `replicas.all_gather`."""
     context = _context_of_many()
-    return context.all_gather(vector[None], axis=0) if context else vector[None]
+    if not context:
+        return vector[None]
+    # Its shape is unknown where the replicas belong to several workers.
+    return tf.ensure_shape(context.all_gather(vector[None], axis=0), (context.num_replicas_in_sync, *vector.shape))
 
 
 def mean(variables):

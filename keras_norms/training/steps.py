@@ -80,8 +80,12 @@ def training_step(computation, state, recipe, batches):
             outputs, updates = _called(computation, trainable, other, images, weights > 0)
             losses = _losses(outputs, labels)
             minimized = tf.reduce_sum(_weighted(losses, computation.loss_weights) * weights) * loss_scale
-        counts = tf.cast(weights > 0, tf.float32)
-        return _sums(outputs, losses, labels, counts), tape.gradient(minimized, trainable), updates
+        gradients = tape.gradient(minimized, trainable)
+        if computation.filled:
+            # Where no row counts, those there are grow from norm to norm, to infinity: 0 times that is no number.
+            counting = tf.reduce_any(weights > 0)
+            gradients = [tf.where(counting, gradient, tf.zeros_like(gradient)) for gradient in gradients]
+        return _sums(outputs, losses, labels, tf.cast(weights > 0, tf.float32)), gradients, updates
 
     pure = computation.function(gradients_of)
 

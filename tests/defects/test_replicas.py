@@ -136,7 +136,7 @@ for width in (3, 5):
 @sides(
     "H21 collectives of a second strategy clash with those of the first",
     "tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])",
-    "devices.strategy.__wrapped__(2)",  # past its cache, which would hand out the first one again
+    "devices._mirrored.__wrapped__(2)",  # past its cache, which would hand out the first one again
 )
 def test_second_model_of_a_process_trains_too(side):
     program = [sys.executable, "-c", PROGRAM.format(strategy=side)]
