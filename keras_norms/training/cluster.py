@@ -20,11 +20,11 @@ def index():
     config = _read()
     if not config:
         return 0
-    tasks, task = _tasks(config), config.get("task", {})
+    tasks, task = [*_tasks(config)], config.get("task", {})
     own = (task.get("type"), task.get("index")) if isinstance(task, dict) else task
     if own not in tasks:
-        raise ValueError(f"The `task` of TF_CONFIG must be one of its cluster, {[*tasks]}. Received: {task!r}.")
-    return [*tasks].index(own)
+        raise ValueError(f"The `task` of TF_CONFIG must be one of its cluster, {tasks}. Received: {task!r}.")
+    return tasks.index(own)
 
 
 def is_chief():

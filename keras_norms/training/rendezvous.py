@@ -9,6 +9,7 @@ answers with lines of JSON, a word and a text: `waiting` from time to time, and 
 
 import contextlib
 import json
+import os
 import socket
 import sys
 import time
@@ -49,8 +50,8 @@ def _listener(address):
         return socket.create_server(("", port))
     except OSError as error:
         raise OSError(
-            f"This worker must be able to listen at its address in TF_CONFIG. Received: {address} ({error.strerror}). "
-            "End the process that has the port, or choose another on all workers."
+            f"This worker must be able to listen at its address in TF_CONFIG. Received: {address} "
+            f"({os.strerror(error.errno)}). End the process that has the port, or choose another on all workers."
         ) from error
 
 

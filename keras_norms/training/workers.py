@@ -84,16 +84,16 @@ def _chiefs(strategy, words):
 
 @functools.cache
 def _exchange(strategy):
-    def of_replica(words):
-        context = tf.distribute.get_replica_context()
-        own = words if context.replica_id_in_sync_group == 0 else tf.zeros_like(words)
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+    return tf.function(
+        lambda words: strategy.run(_of_first_replica, args=(words,)),
+        input_signature=[tf.TensorSpec([None], tf.int64)],
+    )
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
-    def exchange(words):
-        return strategy.run(of_replica, args=(words,))
 
-    return exchange
+def _of_first_replica(words):
+    context = tf.distribute.get_replica_context()
+    own = words if context.replica_id_in_sync_group == 0 else tf.zeros_like(words)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
 
 def _words(value):

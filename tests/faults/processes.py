@@ -31,13 +31,12 @@ class Process:
     Args:
         command: List of what `subprocess` takes.
         folder: Path, where it runs and where its output is kept.
-        name: String, of the files of its output.
         variables: Dict of strings, environment variables.
     """
 
-    def __init__(self, command, folder, name, **variables):
+    def __init__(self, command, folder, **variables):
         kept = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
-        self._files = [folder / f"{name}.{kind}" for kind in ("out", "err")]
+        self._files = [folder / name for name in ("out.txt", "err.txt")]
         with open(self._files[0], "w") as out, open(self._files[1], "w") as err:
             self._popen = subprocess.Popen(
                 [sys.executable, *command], stdout=out, stderr=err, cwd=folder, env={**kept, **variables}
@@ -69,10 +68,10 @@ class Process:
             raise AssertionError(f"still running after {seconds:.0f} s:\n{self.out}\n{self.err}") from error
 
 
-def workers(count, command, folder):
-    """Starts a program as the workers of one run. Returns the list of `Process`."""
-    ports = free_ports(count)
-    return [Process(command, folder, f"worker{i}", TF_CONFIG=tf_config(ports, i)) for i in range(count)]
+def workers(command, folders):
+    """Starts a program as the workers of one run, each in its folder. Returns the list of `Process`."""
+    ports = free_ports(len(folders))
+    return [Process(command, folder, TF_CONFIG=tf_config(ports, i)) for i, folder in enumerate(folders)]
 
 
 def wait_until(condition, processes, seconds=120):
