@@ -1,5 +1,6 @@
 """Scores against float64 NumPy; runs and SavedModels tested in every way, and nothing changed by it."""
 
+import csv
 import dataclasses
 import json
 import shutil
@@ -213,16 +214,20 @@ def test_a_run_at_work_is_read_and_nothing_in_its_folder_changes(trained):
     assert before.keys() == contents(folder).keys()
 
 
-def test_an_unfinished_run_is_tested_at_its_last_checkpoint(settings):
+@pytest.mark.parametrize("weight_average", [None, 0.9])
+def test_an_unfinished_run_is_tested_as_it_tested_itself_last(settings, weight_average):
     class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 3:
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
                 raise KeyboardInterrupt
 
-    made = settings()
+    made = settings(steps=20, weight_average=weight_average)
     with pytest.raises(KeyboardInterrupt):
         training.Run(made).train([Stop()])
-    assert evaluation.report(subjects.of_run(made.folder, OWN))["subject"]["step"] == 4
+    (row,) = csv.DictReader((made.folder / "history.csv").read_text().splitlines())
+    report = evaluation.report(subjects.of_run(made.folder, OWN))
+    assert report["subject"]["step"] == int(row["step"]) == 10
+    assert report["log_loss"] == pytest.approx(float(row["val_loss"]), rel=1e-6)
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_stays_as_it_is(trained):
