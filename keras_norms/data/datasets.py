@@ -95,11 +95,18 @@ def pixel_statistics(dataset):
 
     Returns:
         Two lists of floats, in pixel values 0 to 255.
+
+    Raises:
+        ValueError: One of them is bad.
     """
     total, squares, pixels = 0.0, 0.0, 0
-    for image, _ in dataset.train.decoded().take(_STATISTICS_EXAMPLES).as_numpy_iterator():
-        rows = image.reshape(-1, image.shape[-1]).astype("int64")  # exact
-        total, squares, pixels = total + rows.sum(0), squares + (rows**2).sum(0), pixels + len(rows)
+    try:
+        for image, _ in dataset.train.decoded().take(_STATISTICS_EXAMPLES).as_numpy_iterator():
+            rows = image.reshape(-1, image.shape[-1]).astype("int64")  # exact
+            total, squares, pixels = total + rows.sum(0), squares + (rows**2).sum(0), pixels + len(rows)
+    except READING_ERRORS:
+        check(dataset)
+        raise
     mean = total / pixels
     # A set of one colour has no spread to divide by; a pixel is measured to half a unit.
     deviation = np.maximum(np.sqrt(squares / pixels - mean**2), 0.5)

@@ -29,7 +29,16 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._writers = {}
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(logs["step"])
+        with run_folder.writing(self._folder):
+            self._write(logs, int(logs["step"]))
+
+    def on_train_end(self, logs=None):
+        with run_folder.writing(self._folder):
+            for writer in self._writers.values():
+                writer.close()
+        self._writers = {}
+
+    def _write(self, logs, step):
         for name, value in logs.items():
             where, tag = ("test", name.removeprefix("val_")) if name.startswith("val_") else ("train", name)
             if name not in ("step", "epoch"):
@@ -37,11 +46,6 @@ class TensorBoardScalars(keras.callbacks.Callback):
                 self._writer(where, step).add_event(_event(step, summary=summary_pb2.Summary(value=[shown])))
         for writer in self._writers.values():
             writer.flush()
-
-    def on_train_end(self, logs=None):
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
 
     def _writer(self, where, step):
         if where not in self._writers:

@@ -65,18 +65,18 @@ def locked(folder):
     Raises:
         ValueError: Another process is in it.
     """
-    with open(folder / LOCK, "a+") as file:
+    with open(folder / LOCK, "ab+", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             raise ValueError(
-                f"`workdir` must not be in use by another run. Received: {folder}, where {file.read().strip()} is at "
-                "work. Wait for it, or give this run another --workdir."
+                f"`workdir` must not be in use by another run. Received: {folder}, where "
+                f"{file.read().decode().strip()} is at work. Wait for it, or give this run another --workdir."
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
+        with writing(folder / LOCK):
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}\n".encode())
         yield
 
 
@@ -105,10 +105,23 @@ def write(path, content):
 def replace(path, write):
     """Calls `write` with a path to write to, then moves what is there to `path`: complete, or as it was before."""
     temporary = path.with_suffix(".tmp")
-    write(temporary)
-    sync(temporary)
-    os.replace(temporary, path)
-    sync(path.parent)
+    with writing(path):
+        try:
+            write(temporary)
+            sync(temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Raises an `OSError` that names what cannot be written, in place of what is raised by Python or TensorFlow."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise OSError(f"{path} cannot be written: {str(error).partition(chr(10))[0]}") from error
 
 
 def sync(path):

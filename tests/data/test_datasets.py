@@ -170,8 +170,9 @@ def test_bad_record_is_named(damaged):
     dataset = datasets.load("damaged", folder)
     with pytest.raises(READING_ERRORS):
         list(pipeline.test_batches(dataset, pipeline.Preprocessing(4, (0,) * 3, (1,) * 3), 2, split="train"))
-    with pytest.raises(ValueError, match=FIRST):
-        datasets.check(dataset)
+    for read in (datasets.check, datasets.pixel_statistics):
+        with pytest.raises(ValueError, match=FIRST):
+            read(dataset)
 
 
 def test_bad_records_are_left_out_and_counted_on_demand(damaged):

@@ -4,7 +4,9 @@ import types
 
 import keras
 import pytest
+import tensorflow as tf
 from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.summary.writer import event_file_writer
 
 from keras_norms.training import loggers
 
@@ -41,6 +43,15 @@ def test_training_and_test_are_two_curves_of_one_chart_by_step(tmp_path):
     assert scalars(tmp_path / "train", "learning_rate") == [(10, 0.1), (20, 0.1)]
     tags = event_accumulator.EventAccumulator(str(tmp_path / "train")).Reload().Tags()["scalars"]
     assert set(tags) == {"loss", "learning_rate"}
+
+
+def test_disk_that_is_full_is_told_as_such(tmp_path, monkeypatch):
+    def flush(self):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device\nmore")
+
+    monkeypatch.setattr(event_file_writer.EventFileWriter, "flush", flush)
+    with pytest.raises(OSError, match=r"cannot be written: No space left on device$"):
+        train([loggers.TensorBoardScalars(tmp_path / "tensorboard")], range(1))
 
 
 def test_epochs_that_a_killed_run_repeats_are_shown_once(tmp_path):

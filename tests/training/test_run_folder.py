@@ -35,7 +35,7 @@ def test_lock_is_lifted_with_the_context(tmp_path):
         pass
 
 
-def test_failed_writing_leaves_the_file_as_it_was(tmp_path):
+def test_failed_writing_names_the_file_and_leaves_it_as_it_was(tmp_path):
     path = tmp_path / "file.json"
     run_folder.write(path, {"a": 1})
     before = path.read_bytes()
@@ -44,6 +44,7 @@ def test_failed_writing_leaves_the_file_as_it_was(tmp_path):
         temporary.write_text("{")
         raise OSError("full")
 
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(OSError, match=r"file\.json cannot be written: full"):
         run_folder.replace(path, half)
     assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
