@@ -129,3 +129,21 @@ def test_any_replica_can_stop_all_and_tells_of_broken_statistics(strategy):
     told = made_step(model, strategy, batches, Recipe("resnet20"))(next(batches), 1.0)
     assert told.broken > 0
     assert told.stopping > 0
+
+
+def test_a_replica_without_examples_has_no_gradient_however_deep_the_network(strategy):
+    images = keras.Input((4,))
+    with strategy.scope():
+        x = images
+        for _ in range(20):  # each divides by the root of epsilon where no row counts
+            x = layers.BatchNorm(bias_initializer="ones")(keras.layers.Dense(4)(x))
+        model = keras.Model(images, keras.layers.Dense(3)(x))
+        model.optimizer = keras.optimizers.SGD(0.1)
+        model.optimizer.build(model.trainable_variables)
+    weights = tf.constant([0.5, 0.5, 0, 0])
+    batch = tf.random.stateless_normal((4, 4), (1, 2)), tf.zeros((4,), tf.int64), weights
+    dataset = tf.data.Dataset.from_tensors(batch).repeat()
+    batches = iter(strategy.experimental_distribute_dataset(dataset.unbatch().batch(4, drop_remainder=True)))
+    step = made_step(model, strategy, batches, Recipe("resnet20"), filled=True)
+    assert not step(next(batches), 0.0).broken
+    assert all(np.isfinite(variable.numpy()).all() for variable in model.trainable_variables)
