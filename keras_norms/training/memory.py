@@ -144,7 +144,8 @@ def _bytes(shape, dtype):
 
 
 def _gpus():
-    return [f"GPU:{number}" for number in range(len(tf.config.list_logical_devices("GPU")))]
+    # Not the logical devices, which are those of all machines where there are several.
+    return [f"GPU:{number}" for number in range(len(tf.config.get_visible_devices("GPU")))]
 
 
 def _used(gpu):

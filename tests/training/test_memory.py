@@ -167,7 +167,7 @@ def test_available_is_what_the_limit_of_address_space_leaves(machine, monkeypatc
 
 
 def test_gpus_are_asked_where_there_are_some(machine, monkeypatch, model):
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["first", "second"])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["first", "second"])
     limits = {"/device:CPU:0": 10, "/device:GPU:0": 9000, "/device:GPU:1": 8000}
     devices = [types.SimpleNamespace(name=name, memory_limit=limit) for name, limit in limits.items()]
     monkeypatch.setattr(memory.device_lib, "list_local_devices", lambda: devices)
