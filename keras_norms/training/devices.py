@@ -82,7 +82,8 @@ def _mirrored(replicas):
     if not gpus:
         split_cpu(replicas or 1)
         # Not collectives, the default: those of a second strategy over the same devices clash (TensorFlow 2.21).
-        reduction = tf.distribute.ReductionToOneDevice()
+        # Two by two: see `steps.training_step`.
+        reduction = tf.distribute.ReductionToOneDevice(accumulation_fn=functools.partial(functools.reduce, tf.add))
         return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(replicas or 1)], reduction)
     if replicas and replicas > len(gpus):
         raise ValueError(f"`replicas` must be at most the number of GPUs, {len(gpus)}. Received: replicas={replicas}.")

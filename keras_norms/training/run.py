@@ -213,8 +213,9 @@ class Run:
 
     def _observers(self, first_step, epochs, speeds):
         """Yields the callbacks of the run itself. All but the average of the weights write, which is the chief's."""
-        if self.state.average:
-            yield self.state.average
+        average = self.state.average
+        if average:  # each step moves it
+            yield keras.callbacks.LambdaCallback(on_train_end=lambda logs: average.on_train_end())
         if not self.is_chief:
             return
         settings, folder = self.settings, self.settings.folder

@@ -63,8 +63,8 @@ def training_step(computation, state, recipe, batches):
 
     Args:
         computation: `Computation`.
-        state: `state.State` of the computation's model. Its position moves on in the same call, so that it never tells
-            of half a step.
+        state: `state.State` of the computation's model. Its position and the average of its weights move on in the
+            same call, so that it never tells of half a step.
         recipe: `recipes.Recipe`.
         batches: Distributed iterator of (images, labels, weights). The weights of all replicas' examples sum to 1.
 
@@ -75,12 +75,12 @@ def training_step(computation, state, recipe, batches):
     optimizer, position = model.optimizer, state.position
 
     def gradients_of(trainable, other, loss_scale, images, labels, weights):
-        with tf.GradientTape() as tape:
-            tape.watch(trainable)
-            outputs, updates = _called(computation, trainable, other, images, weights > 0)
-            losses = _losses(outputs, labels)
-            minimized = tf.reduce_sum(_weighted(losses, computation.loss_weights) * weights) * loss_scale
-        gradients = tape.gradient(minimized, trainable)
+        outputs, updates = _called(computation, trainable, other, images, weights > 0)
+        losses = _losses(outputs, labels)
+        minimized = tf.reduce_sum(_weighted(losses, computation.loss_weights) * weights) * loss_scale
+        # Not a tape: it adds up all gradients of a tensor that is used several times at once, see below.
+        by_twos = tf.AggregationMethod.EXPERIMENTAL_TREE
+        gradients = tf.gradients(minimized, trainable, aggregation_method=by_twos)
         if computation.filled:
             # Where no row counts, those there are grow from norm to norm, to infinity: 0 times that is no number.
             counting = tf.reduce_any(weights > 0)
@@ -88,6 +88,9 @@ def training_step(computation, state, recipe, batches):
         return _sums(outputs, losses, labels, tf.cast(weights > 0, tf.float32)), gradients, updates
 
     pure = computation.function(gradients_of)
+    # TensorFlow adds up three tensors or more in an order that depends on which is ready first, so that two runs differ
+    # in their last bits, as GoogLeNet's do. Its optimizer of graphs joins sums of two to such sums (TensorFlow 2.21).
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
 
     def replica_step(images, labels, weights, stopping):
         trainable, other = _values(model.trainable_variables), _values(model.non_trainable_variables)
@@ -111,6 +114,8 @@ def training_step(computation, state, recipe, batches):
     def step(batch, stopping):
         told = strategy.reduce("SUM", strategy.run(replica_step, args=(*batch, stopping)), axis=None)
         position.step.assign_add(1)
+        if state.average:
+            state.average.move()
         sums = position.sums.assign_add(told[:3])
         if recipe.warmup_error is not None:
             ended = 1.0 - sums[1] / sums[2] < recipe.warmup_error

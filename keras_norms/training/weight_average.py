@@ -52,7 +52,7 @@ class WeightAverage(keras.callbacks.Callback):
         self._totals = [tf.Variable(tf.zeros(v.shape, _wide(v.dtype)), trainable=False) for v in self._averaged]
         self._weight = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         # One call each, not one a variable.
-        self._move, self._fill, self._restore = map(tf.function, (self._moved, self._filled, self._restored))
+        self._move, self._fill, self._restore = map(tf.function, (self.move, self._filled, self._restored))
 
     @property
     def variables(self):
@@ -76,7 +76,8 @@ class WeightAverage(keras.callbacks.Callback):
         finally:
             self._restore(raw)
 
-    def _moved(self):
+    def move(self):
+        """Takes up the weights after one more step. A step that is a `tf.function` can do so in the same call."""
         self._weight.assign(self._momentum * self._weight + (1 - self._momentum))
         for total, variable in zip(self._totals, self._averaged, strict=True):
             # Read across replicas: moving statistics are the means over them.

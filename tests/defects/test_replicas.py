@@ -96,7 +96,7 @@ def train_with_our_step(strategy, compiled):
     batches = tf.data.Dataset.from_tensor_slices((X, LABELS, weights)).batch(4, drop_remainder=True)
     batches = iter(strategy.experimental_distribute_dataset(batches))
     multipliers = [(1.0, 0.0)] * len(model.trainable_variables)
-    state = types.SimpleNamespace(position=checkpoints.Position(), multipliers=multipliers)
+    state = types.SimpleNamespace(position=checkpoints.Position(), multipliers=multipliers, average=None)
     computation = steps.Computation(model, strategy, compiled=compiled)
     step = steps.training_step(computation, state, Recipe("resnet20"), batches)
     for _ in range(2):

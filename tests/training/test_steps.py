@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from keras_norms import layers
 from keras_norms.recipes import Recipe
-from keras_norms.training import checkpoints, steps
+from keras_norms.training import checkpoints, devices, steps, weight_average
 
 
-def made_step(model, strategy, batches, recipe, multipliers=None, **options):
+def made_step(model, strategy, batches, recipe, multipliers=None, average=None, **options):
     multipliers = multipliers or [(1.0, 0.0)] * len(model.trainable_variables)
-    state = types.SimpleNamespace(position=checkpoints.Position(), multipliers=multipliers)
+    state = types.SimpleNamespace(position=checkpoints.Position(), multipliers=multipliers, average=average)
     return steps.training_step(steps.Computation(model, strategy, **options), state, recipe, batches)
 
 
@@ -38,6 +38,47 @@ def test_dropout_differs_between_replicas_and_between_steps(strategy):
     # The generators' state has moved on, and is one and the same on both replicas.
     (state,) = (v for v in model.non_trainable_variables)
     np.testing.assert_array_equal(*strategy.experimental_local_results(state.value))
+
+
+def test_nothing_is_added_up_in_an_order_that_depends_on_what_is_ready_first(strategy):
+    images = keras.Input((4,))
+    with strategy.scope():
+        x = keras.layers.Dense(5)(images)
+        branches = [keras.layers.Dense(2)(x) for _ in range(4)]
+        model = keras.Model(images, keras.layers.Dense(3)(keras.layers.Concatenate()(branches)))
+        model.optimizer = keras.optimizers.SGD(0.1)
+        model.optimizer.build(model.trainable_variables)
+    batch = tf.ones((2, 4)), tf.zeros((2,), tf.int64), tf.fill((2,), 0.5)
+    batches = iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch)))
+    graph = made_step(model, strategy, batches, Recipe("resnet20")).get_concrete_function().graph
+    # The gradient of `x` has four terms. `AddN` begins with any of them.
+    assert {len(op.inputs) for op in graph.get_operations() if op.type == "AddN"} == {2}
+    # It would join them to sums of more.
+    assert tf.config.optimizer.get_experimental_options()["arithmetic_optimization"] is False
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_average_moves_with_the_weights_in_one_call(replicas, strategy):
+    strategy = strategy if replicas == 2 else devices.strategy(1)
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), layers.BatchNorm()])
+        model.optimizer = keras.optimizers.SGD(0.1)
+        model.optimizer.build(model.trainable_variables)
+    average = weight_average.WeightAverage(0.6)
+    average.set_model(model)
+    batch = tf.constant(X), tf.constant(LABELS), tf.fill((6,), 1 / 6)
+    batches = iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch).repeat()))
+    step, seen = made_step(model, strategy, batches, Recipe("resnet20"), average=average), []
+    for _ in range(3):
+        step(next(batches), 0.0)
+        seen.append(model.get_weights())
+    with average.averaged():
+        averages = model.get_weights()
+    weights = np.array([0.6**2, 0.6, 1.0]) * 0.4 / (1 - 0.6**3)
+    for *values, result in zip(*seen, averages, strict=True):
+        if result.dtype == "float32":
+            expected = sum(weight * value for weight, value in zip(weights, values, strict=True))
+            np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 FEATURES, CLASSES = 4, 3

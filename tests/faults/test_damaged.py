@@ -1,0 +1,71 @@
+"""Checkpoints that are damaged after a kill: the one before is used, and the run comes to the same bits."""
+
+import hashlib
+import pathlib
+import shutil
+
+import pytest
+
+from tests.faults import runs
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, tally):
+    """A run that was killed, with three checkpoints."""
+    run = runs.Run(tmp_path_factory.mktemp("killed"), runs.FLAGS)
+    runs.Killer(run, 4, tally).after(lambda: run.step() >= 30, 0.15)
+    return run
+
+
+@pytest.fixture
+def copy(killed, tmp_path):
+    """A copy of it, to be damaged."""
+    shutil.copytree(killed.workdir, tmp_path / "run")
+    return runs.Run(tmp_path, runs.FLAGS)
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+def cut_off(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def digests(folder):
+    """Returns what is in a folder: the digests of all files but temporary ones."""
+    return sorted(hashlib.sha256(file.read_bytes()).digest() for file in folder.glob("ckpt-*.*"))
+
+
+def test_newest_are_damaged(copy, undisturbed):
+    first, second, third = copy.saved()
+    flip(copy.checkpoints / f"ckpt-{third}.data-00000-of-00001")
+    cut_off(copy.checkpoints / f"ckpt-{second}.index")
+    told = copy.finish().out
+    for step in (second, third):
+        assert f"ckpt-{step} is damaged" in told
+    assert f"ckpt-{first} is damaged" not in told
+    runs.assert_equal(copy, undisturbed)
+
+
+def test_files_of_the_newest_are_missing(copy, undisturbed):
+    newest = copy.step()
+    (copy.checkpoints / f"ckpt-{newest}.index").unlink()
+    (copy.checkpoints / "checkpoint").unlink()
+    assert f"ckpt-{newest} is damaged" in copy.finish().out
+    runs.assert_equal(copy, undisturbed)
+
+
+@pytest.mark.parametrize("harm", [flip, cut_off, pathlib.Path.unlink])
+def test_all_are_damaged(harm, copy):
+    for step in copy.saved():
+        harm(copy.checkpoints / f"ckpt-{step}.data-00000-of-00001")
+    before, config = digests(copy.checkpoints), (copy.workdir / "config.json").read_bytes()
+    told = copy.fail()
+    assert "can be used" in told
+    assert "--workdir" in told
+    assert digests(copy.checkpoints) == before
+    assert (copy.workdir / "config.json").read_bytes() == config
+    assert not (copy.workdir / "result.json").exists()
