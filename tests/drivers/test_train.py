@@ -35,10 +35,10 @@ def test_trains_exports_and_does_not_repeat_itself(tmp_path):
     again = train(tmp_path)
     assert again.returncode == 0, again.stderr
     assert str(version) in again.stdout
-    assert "epoch" not in again.stdout
+    assert "epoch 1/1" not in again.stdout
     assert [path.name for path in version.parent.iterdir()] == ["1"]
     renamed = train(tmp_path, "--export_name=renamed")
-    assert "epoch" not in renamed.stdout
+    assert "epoch 1/1" not in renamed.stdout
     assert (tmp_path / "saved_models" / "renamed" / "1" / "saved_model.pb").exists()
 
 
@@ -96,6 +96,10 @@ def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
         (["--no_such_flag"], "no_such_flag"),
         (["--use_scale", "false"], "Received: false"),
         (["--probe_every=-1"], "`probe_every` must be at least 0"),
+        (["--lr_mult=bias=2"], "`lr_mult` must have the form kind:factor"),
+        (["--lr_mult=biases:2"], "`lr_mult` must name kinds of weights"),
+        (["--warmup_error=0.8"], "`warmup_error` needs `warmup_rate`"),
+        (["--wandb"], "pip install wandb"),
         (["--epochs=2"], "`steps` takes the place of `epochs`"),
         (["--dataset=Cifar-10"], "--dataset shapes"),
     ],

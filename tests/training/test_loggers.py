@@ -1,5 +1,6 @@
 import importlib.util
 import sys
+import time
 import types
 
 import keras
@@ -56,6 +57,7 @@ def test_disk_that_is_full_is_told_as_such(tmp_path, monkeypatch):
 
 def test_epochs_that_a_killed_run_repeats_are_shown_once(tmp_path):
     train([loggers.TensorBoardScalars(tmp_path)], range(3), end=False)  # flushed, never closed
+    time.sleep(1.1)  # files are read in the order of their names, which have the second and then the process
     train([loggers.TensorBoardScalars(tmp_path)], range(1, 4))
     for folder, first in (("train", 1), ("test", 2)):
         assert scalars(tmp_path / folder, "loss") == [(10 * n, first / n) for n in (1, 2, 3, 4)]
@@ -63,6 +65,7 @@ def test_epochs_that_a_killed_run_repeats_are_shown_once(tmp_path):
 
 def test_a_run_that_goes_on_after_an_epoch_keeps_those_before(tmp_path):
     train([loggers.TensorBoardScalars(tmp_path)], range(2))
+    time.sleep(1.1)
     train([loggers.TensorBoardScalars(tmp_path)], range(2, 3))
     assert [step for step, _ in scalars(tmp_path / "train", "loss")] == [10, 20, 30]
 
