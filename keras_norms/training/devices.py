@@ -30,6 +30,15 @@ def worker_shares(strategy, context):
     return shares.Shares(strategy.num_replicas_in_sync, context.input_pipeline_id * own, own)
 
 
+def compiled(xla):
+    """Returns whether XLA compiles what a replica computes.
+
+    Args:
+        xla: String, `"on"`, `"off"`, or `"auto"`: on for GPUs, off for CPUs, where it is slower.
+    """
+    return xla == "on" or (xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
+
+
 def split_cpu(count):
     """Splits the CPU into logical devices, one for each replica.
 

@@ -65,7 +65,7 @@ class Run:
         recipe = settings.recipe
         self.settings = settings
         self.is_chief = cluster.is_chief()
-        compiled = settings.xla == "on" or (settings.xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
+        compiled = devices.compiled(settings.xla)
         if compiled and recipe.synchronized:
             raise ValueError(
                 "Synchronized batch norm exchanges statistics inside the network, which a program that XLA compiles "

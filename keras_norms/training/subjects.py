@@ -81,7 +81,7 @@ def of_run(folder, source, replicas=None, xla="auto"):
     _check(what, len(own.class_names), own.channels, dataset)
     trained = state.State(settings, own, size, 1, strategy)  # The schedule, of one step, is not used.
     warnings = trained.read()
-    computation = steps.Computation(trained.model, strategy, compiled=_compiled(xla))
+    computation = steps.Computation(trained.model, strategy, compiled=devices.compiled(xla))
     step = int(trained.position.step)
     origin = {"run": str(folder), "step": step, "settings": settings.deciding()}
     notes = [*warnings, *_other_names(own.class_names, dataset)]
@@ -172,10 +172,6 @@ def _check_one_machine():
         raise ValueError(
             f"An evaluation runs on one machine: unset TF_CONFIG. Received: one of {cluster.size()} workers in it."
         )
-
-
-def _compiled(xla):
-    return xla == "on" or (xla == "auto" and bool(tf.config.list_physical_devices("GPU")))
 
 
 def _check(what, classes, channels, dataset):
