@@ -10,21 +10,26 @@ from tests.faults import runs
 
 _PREPARE = pathlib.Path(__file__).parents[3] / "shared" / "data" / "prepare_tfds.py"
 _EXAMPLES = {"train": 2560, "test": 500}
-_TALLY = pytest.StashKey()
-
-
-def pytest_configure(config):
-    config.stash[_TALLY] = []
 
 
 @pytest.fixture(scope="session")
-def tally(pytestconfig):
+def tally():
     """List with an entry for each process that was killed: whether it was writing a checkpoint or a file then."""
-    return pytestconfig.stash[_TALLY]
+    return []
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    killed = config.stash[_TALLY]
+@pytest.fixture(autouse=True)
+def counted(tally, record_property):
+    """Leaves the tally of a test, and of what was made for it, in its report."""
+    yield
+    record_property("killed", [*tally])
+    tally.clear()
+
+
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    ends = [dict(report.user_properties) for report in reports if getattr(report, "when", None) == "teardown"]
+    killed = [writing for properties in ends for writing in properties.get("killed", ())]
     terminalreporter.write_line(f"{len(killed)} runs were killed, {sum(killed)} of them while they wrote.")
 
 

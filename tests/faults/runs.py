@@ -15,7 +15,7 @@ SMALL = pathlib.Path(__file__).parent / "small.py"
 # A checkpoint after every step.
 FLAGS = (
     "--arch=small", "--normalization=batch_norm_before", "--activation=rrelu", "--dropout=0.3",
-    "--weight_average=0.9", "--nodrop_remainder", "--epochs=6", "--checkpoint_minutes=1e-6",
+    "--weight_average=0.9", "--nodrop_remainder", "--epochs=3", "--checkpoint_minutes=1e-6",
 )  # fmt: skip
 
 

@@ -45,6 +45,6 @@ if __name__ == "__main__":
         dropout={"classifier": 0.0},
     )
     BASELINES["small"] = Recipe("small", batch_size=32, learning_rate=0.1)
-    shapes._SPLITS = {"train": 650, "test": 130}
+    shapes._SPLITS = {"train": 1300, "test": 130}
     datasets.HELD_BYTES = 0
     app.run(main)

@@ -30,7 +30,6 @@ def test_diverging_run_names_the_layer_and_keeps_its_last_good_checkpoint(flags,
     reader = tf.train.load_checkpoint(str(run.checkpoints / f"ckpt-{run.step()}"))
     values = [reader.get_tensor(name) for name in reader.get_variable_to_shape_map()]
     assert all(np.isfinite(value).all() for value in values if getattr(value, "dtype", None) == np.float32)
-    assert run.fail() == told  # from that checkpoint to the same step
 
 
 def training_file(folder):
