@@ -17,9 +17,9 @@ train: $(ENVIRONMENT)
 test: $(ENVIRONMENT)
 	.venv/bin/python -m pytest --numprocesses auto --quiet
 
-# Processes killed, disks filled, files damaged, workers lost: one after the other, for their times matter.
+# Processes killed, disks filled, files damaged, workers lost.
 test-faults: $(ENVIRONMENT)
-	.venv/bin/python -m pytest --quiet tests/faults
+	.venv/bin/python -m pytest --numprocesses auto --quiet tests/faults
 
 # How many images a second the input pipeline makes.
 bench: $(ENVIRONMENT)
