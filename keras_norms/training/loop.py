@@ -53,6 +53,7 @@ class Loop:
         Raises:
             BrokenStepError: Loss or statistics of a step are no numbers.
             Preempted: This worker or another was told to end; all of them stop after the same step.
+            KeyboardInterrupt: This worker was interrupted.
         """
         position = self._state.position
         for number in range(int(position.step), last):
@@ -67,6 +68,7 @@ class Loop:
             self._observers.on_train_batch_end(number - first, self._logs(sums))
             if stopping:
                 raise interruption.Preempted
+            request.check()
             if time.monotonic() - self._saved_at > self._seconds:
                 self._save()
                 self.saved()

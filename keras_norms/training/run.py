@@ -210,6 +210,7 @@ class Run:
                 steps_made.advance(first, min(first + self._epoch_steps, self._total_steps), request)
                 self._end_epoch(epoch, speeds, observers)
                 steps_made.saved()
+                request.check()
 
     def _observers(self, first_step, epochs, speeds):
         """Yields the callbacks of the run itself. All but the average of the weights write, which is the chief's."""

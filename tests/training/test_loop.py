@@ -88,3 +88,13 @@ def test_stops_after_the_step_that_all_workers_agree_on():
     steps_made, _, asked, _ = made([GOOD])
     steps_made.advance(0, 1, request)
     assert asked == [(0, 1.0)]
+
+
+def test_interrupt_ends_it_after_a_whole_step():
+    steps_made, observer, asked, _ = made([GOOD] * 2)
+    request = interruption.Request()
+    request.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        steps_made.advance(0, 2, request)
+    assert len(observer.seen) == 2
+    assert asked == [(0, 0.0)]  # the other workers are not told
