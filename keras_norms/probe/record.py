@@ -8,6 +8,7 @@ there is not counted. One that goes on at a step removes what is written for tha
 and later ones, which it is about to write again.
 """
 
+import contextlib
 import csv
 import io
 import os
@@ -54,7 +55,7 @@ class Record:
     def _append(self, name, rows):
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
-        with open(self._folder / name, "a") as file:
+        with _writing(self._folder / name), open(self._folder / name, "a") as file:
             file.write(text.getvalue())
 
 
@@ -79,6 +80,15 @@ def read(path):
         ]
 
 
+@contextlib.contextmanager
+def _writing(path):
+    """Names the file where one cannot be written: what Python raises at a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
+
+
 def _complete(lines):
     return (line for line in lines if line.endswith("\n"))
 
@@ -86,7 +96,7 @@ def _complete(lines):
 def _take_up(path, header, first_step):
     """Leaves in a file the header and the complete lines of earlier steps."""
     temporary = path.with_suffix(".tmp")
-    with open(temporary, "w") as kept:
+    with _writing(path), open(temporary, "w") as kept:
         kept.write(header)
         if path.exists():
             with open(path) as file:

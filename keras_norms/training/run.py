@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_norms import models, probe
+from keras_norms import models
 from keras_norms.data import datasets, pipeline, records, shares
 from keras_norms.training import (
     cluster,
@@ -17,10 +17,9 @@ from keras_norms.training import (
     evaluation,
     history,
     interruption,
-    loggers,
     loop,
     memory,
-    profile,
+    observation,
     progress,
     run_folder,
     speed,
@@ -164,15 +163,8 @@ class Run:
             first_step=first_step,
         )
         batches = self._training_batches(first_step)
-        steps_made = loop.Loop(
-            self._training_step(batches),
-            batches,
-            self.state,
-            speeds,
-            observers,
-            self._save,
-            self.settings.checkpoint_minutes,
-        )
+        step, minutes = self._training_step(batches), self.settings.checkpoint_minutes
+        steps_made = loop.Loop(step, batches, self.state, speeds, observers, self._save, minutes)
         self.state.rows.keep(int(self.state.position.epoch))
         self._show_history()
         if not first_step:
@@ -211,34 +203,20 @@ class Run:
                 self._end_epoch(epoch, speeds, observers)
                 steps_made.saved()
                 request.check()
+            if workers.any_told(self.strategy, request.made):  # after the last step, which would have heard of it
+                raise interruption.Preempted
 
     def _observers(self, first_step, epochs, speeds):
-        """Yields the callbacks of the run itself. All but the average of the weights write, which is the chief's."""
-        average = self.state.average
-        if average:  # each step moves it
-            yield keras.callbacks.LambdaCallback(on_train_end=lambda logs: average.on_train_end())
-        if not self.is_chief:
-            return
-        settings, folder = self.settings, self.settings.folder
-        yield progress.Progress(self._total_steps, first_step, epochs, speeds)
-        yield loggers.TensorBoardScalars(folder / "tensorboard")
-        if settings.profile:
-            yield profile.Profile(folder / "tensorboard", settings.profile)
-        if settings.probe_every:
-            yield self._probe()
-        for tracker in settings.trackers:
-            yield from loggers.TRACKERS[tracker](folder, str(folder), settings.deciding())
+        yield from observation.of_all_workers(self.state)
+        if self.is_chief:
+            shown = progress.Progress(self._total_steps, first_step, epochs, speeds)
+            yield from observation.of_chief(self.settings, shown, self._looked_at, self.computation.loss_weights)
 
-    def _probe(self):
-        """Returns a probe that looks at the first test images, as many as a replica trains on."""
+    def _looked_at(self):
+        """Returns the first test images and their labels, as many as a replica trains on."""
         share = max(2, -(-self.settings.recipe.batch_size // self.strategy.num_replicas_in_sync))
         images, labels, weights = next(iter(pipeline.test_batches(self.dataset, self.prepare, share)))
-        return probe.Probe(
-            (images[weights > 0], labels[weights > 0]),
-            self.settings.folder / "probe",
-            every=self.settings.probe_every,
-            loss=steps.objective(self.computation.loss_weights),
-        )
+        return images[weights > 0], labels[weights > 0]
 
     def _training_batches(self, first_step):
         recipe = self.settings.recipe

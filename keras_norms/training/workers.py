@@ -44,6 +44,13 @@ def broadcast_text(strategy, text):
     return bytes(_chiefs(strategy, tf.constant(own, tf.int64)).numpy().tolist()).decode()
 
 
+def any_told(strategy, told):
+    """Returns on every worker whether one of them tells so."""
+    if cluster.size() == 1:
+        return told
+    return bool(_exchange(strategy, _of_all)(tf.constant([int(told)], tf.int64)) > 0)
+
+
 def part(strategy):
     """Returns when all workers have come here and none needs another any more."""
     if cluster.size() > 1:
@@ -79,21 +86,26 @@ def _answers(address):
 
 def _chiefs(strategy, words):
     """Returns the chief's vector of int64, of one length on all workers, on every worker."""
-    return strategy.experimental_local_results(_exchange(strategy)(words))[0]
+    return _exchange(strategy, _of_first_replica)(words)
 
 
 @functools.cache
-def _exchange(strategy):
-    return tf.function(
-        lambda words: strategy.run(_of_first_replica, args=(words,)),
+def _exchange(strategy, of_replicas):
+    """Returns a function of a vector of int64 that computes with those of all replicas."""
+    exchange = tf.function(
+        lambda words: strategy.run(of_replicas, args=(words,)),
         input_signature=[tf.TensorSpec([None], tf.int64)],
     )
+    return lambda words: strategy.experimental_local_results(exchange(words))[0]
 
 
 def _of_first_replica(words):
-    context = tf.distribute.get_replica_context()
-    own = words if context.replica_id_in_sync_group == 0 else tf.zeros_like(words)
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+    first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+    return _of_all(words if first else tf.zeros_like(words))
+
+
+def _of_all(words):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, words)
 
 
 def _words(value):

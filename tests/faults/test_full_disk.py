@@ -96,14 +96,22 @@ def test_full_where_history_and_curves_are_written(disk, undisturbed, tmp_path):
     runs.assert_equal(run, undisturbed)
 
 
-def test_full_where_tensorboard_is_written(disk, undisturbed, tmp_path):
-    run = runs.Run(tmp_path, runs.FLAGS)
-    run.workdir.mkdir()
+@pytest.mark.parametrize(
+    ("where", "flags", "named", "first"),
+    [
+        ("tensorboard", (), "tensorboard", 41),
+        ("probe/tensorboard", ("--probe_every=30",), "probe/tensorboard", 0),
+        ("probe", ("--probe_every=30",), "probe/probe.csv", 0),
+    ],
+)
+def test_full_where_events_are_written(where, flags, named, first, disk, undisturbed, tmp_path):
+    run = runs.Run(tmp_path, (*runs.FLAGS, *flags))
+    (run.workdir / where).parent.mkdir(parents=True)
     shutil.copy(undisturbed.workdir / "config.json", run.workdir)
-    small = disk(run.workdir / "tensorboard")
+    small = disk(run.workdir / where)
     small.fill()
-    assert re.search("/run/tensorboard cannot be written: .*No space left on device", run.fail())
-    assert run.step() > 0
+    assert re.search(f"/run/{named} cannot be written: .*No space left on device", run.fail())
+    assert run.step() == first
 
 
 def test_folder_cannot_be_made(disk, tmp_path):

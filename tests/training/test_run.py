@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import os
+import signal
 
 import keras
 import numpy as np
@@ -232,6 +233,22 @@ def test_interrupt_at_the_very_end_of_an_epoch_repeats_nothing_of_it(settings):
         training.Run(made).train([keras.callbacks.LambdaCallback(on_epoch_end=interrupt)])
     rest, outcome = losses(made)
     np.testing.assert_array_equal(rest, whole[10:])
+    assert outcome.result == expected.result
+
+
+@pytest.mark.parametrize("ended_epoch", [0, 1])
+def test_told_to_end_while_it_tests(settings, ended_epoch):
+    _, expected = losses(settings("whole", steps=15))
+    made = settings("broken", steps=15)
+
+    def tell(epoch, logs):
+        if epoch == ended_epoch:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(training.Preempted, match=r"Told to end after step 1[15] of 15.*same command"):
+        training.Run(made).train([keras.callbacks.LambdaCallback(on_epoch_end=tell)])
+    assert not (made.folder / "result.json").exists()
+    _, outcome = losses(made)
     assert outcome.result == expected.result
 
 

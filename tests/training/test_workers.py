@@ -51,6 +51,24 @@ def test_a_worker_takes_up_what_the_chief_sends(two_workers, monkeypatch):
     assert [bits(variable) for variable in own] == [bits(value) for value in chiefs]
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_a_single_worker_hears_itself(told):
+    assert workers.any_told(None, told) == told
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_all_workers_hear_what_one_is_told(told, two_workers, monkeypatch):
+    replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])  # in place of workers
+    sum_of_all = workers._of_all
+
+    def with_one_told(words):
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return sum_of_all(words if first else tf.constant([int(told)], tf.int64))
+
+    monkeypatch.setattr(workers, "_of_all", with_one_told)
+    assert workers.any_told(replicas, False) == told
+
+
 @pytest.mark.parametrize("text", ["", "a", "Überlänge 1,5 €"])
 def test_text_of_the_chief_arrives(text, two_workers, monkeypatch):
     answers = iter([[len(text.encode())], list(text.encode())])
