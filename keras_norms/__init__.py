@@ -4,7 +4,7 @@ The layers stand here; `keras_norms.models` builds networks of them. `keras_norm
 `keras_norms.training` and `keras_norms.export` need TensorFlow and are imported by name.
 """
 
-from keras_norms import initializers, layers, models, probe
+from keras_norms import initializers, layers, models, probe, surgery
 from keras_norms.layers import (
     BatchNorm,
     BatchNormAfter,
@@ -75,4 +75,5 @@ __all__ = [
     "layers",
     "models",
     "probe",
+    "surgery",
 ]

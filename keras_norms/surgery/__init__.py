@@ -1,0 +1,5 @@
+"""Procedures on any Keras model. Each returns a new model and a report; the given model stays as it is."""
+
+from keras_norms.surgery.report import Report, Row
+
+__all__ = ["Report", "Row"]
