@@ -4,7 +4,7 @@ import hypothesis
 import keras
 
 # JAX compiles every operation for every shape.
-EXAMPLES = 8 if keras.backend.backend() == "jax" else 30
+EXAMPLES = 4 if keras.backend.backend() == "jax" else 30
 hypothesis.settings.register_profile(
     "repeatable", derandomize=True, database=None, deadline=None, max_examples=EXAMPLES
 )
