@@ -1,6 +1,7 @@
-"""Writes numbers of TensorFlow Addons 0.23, which ended with TensorFlow 2.15, for the tests in tests/parity.
+"""Writes numbers of TensorFlow Addons 0.23, which ended with TensorFlow 2.15, for the tests in tests/parity, and files
+of a net with its weight normalization, for those of `surgery.load`.
 
-make golden      # computes them in an environment of their own and writes addons.json
+make golden      # computes them in an environment of their own, writes addons.json and the files of the net
 make test-tfa    # computes them again and compares
 """
 
@@ -104,6 +105,39 @@ def cases():
     }
 
 
+def net():
+    """A net with weight normalization in a model in the model and around a transposed convolution, which Addons
+    normalizes by its inputs."""
+    layers, normalized = tf.keras.layers, tfa.layers.WeightNormalization
+    deep = normalized(layers.Conv2D(5, 2, use_bias=False), data_init=False, name="deep")
+    x = inputs = tf.keras.Input((6, 6, 3))
+    x = normalized(layers.Conv2D(4, 3), data_init=False, name="conv")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=0.02, name="norm")(x)
+    x = layers.ReLU()(x)
+    x = tf.keras.Sequential([tf.keras.Input((4, 4, 4)), deep], name="block")(x)
+    x = layers.DepthwiseConv2D(2, name="depthwise")(x)
+    x = normalized(layers.Conv2DTranspose(2, 2), data_init=False, name="up")(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(7, activation="relu", name="dense")(x)
+    model = tf.keras.Model(inputs, normalized(layers.Dense(3), name="head")(x))
+    x = drawn(2, 6, 6, 3)
+    model.compile("adam", "mse")
+    model.fit(x, drawn(2, 3), verbose=0)  # a first batch, and slots of the optimizer
+    for number, variable in enumerate(model.variables):
+        if variable.dtype != tf.bool:
+            low = 0.3 if "variance" in variable.name else -1.0
+            variable.assign(drawn(*variable.shape, low=low, high=1.5, seed=number))
+    return model, x
+
+
+def write_net():
+    model, x = net()
+    model.save(FILE.with_name("addons_net.h5"), include_optimizer=False)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(FILE.with_name("addons_net")))
+    outputs = {"x": x.tolist(), "y": model(x).numpy().tolist()}
+    FILE.with_name("addons_net.json").write_text(json.dumps(outputs) + "\n")
+
+
 def computed():
     origin = {
         "script": "tests/golden/addons.py",
@@ -133,6 +167,7 @@ def main(arguments):
     new = computed()
     if arguments != ["--check"]:
         FILE.write_text(json.dumps(new) + "\n")
+        write_net()
         return 0
     found = list(differences(new, json.loads(FILE.read_text())))
     print("\n".join(found) or f"{len(new) - 1} cases are those of {FILE.name}.")
