@@ -58,8 +58,8 @@ def load(model, source, names=None, epsilon=None, momentum=None):
     >>> float(loaded(np.array([[10.0, 100.0]]))[0, 0])
     321.0
     >>> report
-    layer  done                                  reason
-    fc     loaded from 'fc': fc.weight, fc.bias
+    layer  done                            reason
+    fc     loaded from 'fc': weight, bias
     """
     rebuild.check(model)
     if not model.built:
@@ -179,6 +179,14 @@ def _apply(loading):
         setattr(loading.layer, name, value)
 
 
+def _done(loading):
+    name = loading.module.name
+    entries = [
+        entry.removeprefix(f"{name}.").removeprefix(f"{name}/").removesuffix(f" of {name}") for entry in loading.taken
+    ]
+    return f"loaded from {name!r}: {', '.join(entries)}"
+
+
 def _report(layers, loadings, found):
     rows = []
     for path, layer in layers.items():
@@ -187,8 +195,7 @@ def _report(layers, loadings, found):
             reason = matching.obstacle(layer) or "not in the source"
             rows.append(report.Row(path, reason=reason))
         else:
-            done = f"loaded from {loading.module.name!r}: {', '.join(loading.taken)}"
-            rows.append(report.Row(path, done, "; ".join(dict.fromkeys(loading.notes))))
+            rows.append(report.Row(path, _done(loading), "; ".join(dict.fromkeys(loading.notes))))
     taken = {entry for loading in loadings.values() for entry in loading.taken}
     for name, module in found.modules.items():
         if not taken & {part.entry for part in module.parts.values()}:

@@ -54,8 +54,7 @@ def test_batch_norm_in_inference(make):
     mean, variance = state["norm.running_mean"], state["norm.running_var"]
     expected = state["norm.weight"] * (x - mean) / np.sqrt(variance + 0.02) + state["norm.bias"]
     np.testing.assert_allclose(ops.convert_to_numpy(loaded(x)), expected, rtol=1e-5, atol=1e-6)
-    entries = "norm.running_mean, norm.running_var, norm.weight, norm.bias"
-    assert report["norm"].done == f"loaded from 'norm': {entries}"
+    assert report["norm"].done == "loaded from 'norm': running_mean, running_var, weight, bias"
     assert "epsilon 0.02 (was 0.7); momentum 0.95" in report["norm"].reason
     config = loaded.layers[0].get_config()
     assert (config["epsilon"], config["momentum"]) == (0.02, 0.95)

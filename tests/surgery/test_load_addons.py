@@ -33,16 +33,15 @@ def plain(layer, name, axis=None):
 
 def ours(normalized=normalized):
     """The net of tests/golden/addons.py."""
-    deep = keras.Sequential(
-        [keras.Input((4, 4, 4)), normalized(layers.Conv2D(5, 2, use_bias=False), "deep")], name="block"
-    )
+    deep = normalized(layers.Conv2D(5, 2, use_bias=False), "deep")
+    block = keras.Sequential([keras.Input((4, 4, 4)), deep, layers.BatchNormalization(name="inner")], name="block")
     return keras.Sequential(
         [
             keras.Input((6, 6, 3)),
             normalized(layers.Conv2D(4, 3), "conv"),
             layers.BatchNormalization(name="norm"),
             layers.ReLU(),
-            deep,
+            block,
             layers.DepthwiseConv2D(2, name="depthwise"),
             normalized(layers.Conv2DTranspose(2, 2), "up", axis=-1),
             layers.Flatten(),
@@ -112,7 +111,7 @@ def test_our_batch_norm():
         norm = file["model_weights/norm/norm"]
         for value, name in zip(loaded.layers[0].statistics(), ("moving_mean", "moving_variance"), strict=True):
             np.testing.assert_array_equal(ops.convert_to_numpy(value), norm[f"{name}:0"][()])
-    left = ["conv", "block/deep", "depthwise", "up", "dense", "head"]
+    left = ["conv", "block/deep", "block/inner", "depthwise", "up", "dense", "head"]
     assert sorted(row.layer for row in report.left) == sorted(f"source: {name}" for name in left)
 
 

@@ -78,6 +78,8 @@ def test_a_whole_net(make):
         output(loaded, channels_last(GOLDEN["image"])), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
     )
     assert report.left == ()
+    assert report["conv2"].done == "loaded from 'conv2': blob 0, blob 1"
+    assert report["norm1"].done.startswith("loaded from 'norm1': blob 0, blob 1, blob 2")
     assert "epsilon 0.02 (was" in report["norm1"].reason
     assert "momentum 0.95 (was" in report["norm1"].reason
     assert "epsilon 1e-05" in report["norm2"].reason

@@ -161,7 +161,7 @@ def transposed(case):
 def test_linear_layers(case):
     theirs, ours, shape = LINEAR[case]
     _, report = assert_same(net_of(theirs), model_of(ours(), (*shape[1:], shape[0])), shape)
-    assert report["layer"].done == "loaded from 'layer': layer.weight, layer.bias"
+    assert report["layer"].done == "loaded from 'layer': weight, bias"
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated:FutureWarning")
