@@ -1,6 +1,7 @@
 """Weights of other frameworks, into the matching layers of a Keras model."""
 
 import collections.abc
+import os
 import pathlib
 
 from keras_norms.layers import arguments
@@ -78,6 +79,11 @@ def load(model, source, names=None, epsilon=None, momentum=None):
 def _read(source, epsilon, momentum):
     if isinstance(source, collections.abc.Mapping):
         return pytorch.read(source, *_settings(pytorch, epsilon, momentum))
+    if not isinstance(source, str | os.PathLike):
+        raise ValueError(
+            "`source` must be a path, or a dict such as PyTorch's `model.state_dict()`. "
+            f"Received: an object of type {type(source).__name__}."
+        )
     path = pathlib.Path(source)
     if path.suffix == ".caffemodel":
         if epsilon is not None or momentum is not None:
@@ -146,6 +152,7 @@ def _loadings(model, layers, found, names):
             loading.order = graph.order(layers[path])
             graph.check_outputs(layers[path])
             if not graph.sees(layers[path]) and hasattr(layers[path], "units"):
+                graph.check_hidden(layers[path])
                 loading.notes.append("inputs in the order of the source: what comes before it cannot be seen")
         loading.fill()
         loadings[path] = loading

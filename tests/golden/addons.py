@@ -131,12 +131,18 @@ def net():
     return model, x
 
 
+NET = FILE.with_name("addons_net.json")
+
+
+def outputs_of(model, x):
+    return {"net": {"x": x.tolist(), "y": model(x).numpy().tolist()}}
+
+
 def write_net():
     model, x = net()
-    model.save(FILE.with_name("addons_net.h5"), include_optimizer=False)
-    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(FILE.with_name("addons_net")))
-    outputs = {"x": x.tolist(), "y": model(x).numpy().tolist()}
-    FILE.with_name("addons_net.json").write_text(json.dumps(outputs) + "\n")
+    model.save(NET.with_suffix(".h5"), include_optimizer=False)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(NET.with_suffix("")))
+    NET.write_text(json.dumps(outputs_of(model, x)) + "\n")
 
 
 def computed():
@@ -170,8 +176,11 @@ def main(arguments):
         FILE.write_text(json.dumps(new) + "\n")
         write_net()
         return 0
-    found = list(differences(new, json.loads(FILE.read_text())))
-    print("\n".join(found) or f"{len(new) - 1} cases are those of {FILE.name}.")
+    found = [
+        *differences(new, json.loads(FILE.read_text())),
+        *differences(outputs_of(*net()), json.loads(NET.read_text())),
+    ]
+    print("\n".join(found) or f"{len(new) - 1} cases are those of {FILE.name}, the net that of {NET.name}.")
     return 1 if found else 0
 
 

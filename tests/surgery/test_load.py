@@ -256,6 +256,31 @@ def test_features_that_become_an_image():
     np.testing.assert_allclose(ops.convert_to_numpy(loaded(x)), np.moveaxis(expected, 1, -1), rtol=1e-4, atol=1e-5)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Block(layers.Layer):
+    def __init__(self, flatten, **options):
+        super().__init__(**options)
+        self.flatten = flatten
+        self.first = layers.Flatten(name="flat") if flatten else layers.ReLU()
+        self.fc = layers.Dense(5, name="fc")
+
+    def build(self, shape):
+        self.fc.build(self.first.compute_output_shape(shape))
+
+    def call(self, inputs):
+        return self.fc(self.first(inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "flatten": self.flatten}
+
+
+def test_layers_that_may_get_a_flattened_image_unseen_are_refused():
+    with pytest.raises(ValueError, match=r"'fc' is inside of 'block', which has a Flatten or Reshape"):
+        surgery.load(image(Block(True, name="block")), dense("block.fc", 24, 5))
+    _, report = surgery.load(sequential(Block(False, name="block")), dense("block.fc", 4, 5))
+    assert report["block/fc"].reason == "inputs in the order of the source: what comes before it cannot be seen"
+
+
 REFUSED = {
     "a kernel of another shape": (
         dense("fc", 5, 3),
@@ -391,6 +416,11 @@ def test_unknown_files_are_refused(tmp_path):
     for name in ("net.onnx", "net", "net.h5", "net.pt"):
         with pytest.raises(ValueError, match=r"`source` must be a"):
             surgery.load(model, tmp_path / name)
+
+
+def test_other_objects_are_refused():
+    with pytest.raises(ValueError, match=r"`model\.state_dict\(\)`\. Received: an object of type list"):
+        surgery.load(sequential(layers.Dense(3, name="fc")), [drawn(3)])
 
 
 def test_a_model_without_shapes_is_refused():

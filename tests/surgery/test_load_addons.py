@@ -14,9 +14,8 @@ import keras_norms
 from keras_norms import surgery
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
-GOLDEN = {
-    name: np.array(value, "float32") for name, value in json.loads((FOLDER / "addons_net.json").read_text()).items()
-}
+NET = json.loads((FOLDER / "addons_net.json").read_text())["net"]
+GOLDEN = {name: np.array(value, "float32") for name, value in NET.items()}
 CHECKPOINT = FOLDER / "addons_net"
 CHECKPOINTS_ARE_READ = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="TensorFlow reads its checkpoints"

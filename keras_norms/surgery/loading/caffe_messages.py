@@ -82,7 +82,7 @@ def _file():
 def _classes():
     # A pool of its own: the process may have loaded Caffe's definitions under the same names.
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(_file())
+    pool.AddSerializedFile(_file().SerializeToString())
     return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"caffe.{name}")) for name in _MESSAGES}
 
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 _MIXING = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.RNN, keras.layers.InputLayer)
+_SHAPING = (keras.layers.Flatten, keras.layers.Reshape)
 
 
 class Graph:
@@ -22,7 +23,10 @@ class Graph:
     def __init__(self, model):
         # Where the input of a model inside a model comes from.
         self._outer = {}
-        for inner in model._flatten_layers(include_self=False):
+        self._hiding = []
+        for inner in _inside(model):
+            if not isinstance(inner, keras.Model) and any(isinstance(part, _SHAPING) for part in _inside(inner)):
+                self._hiding.append(inner)
             if isinstance(inner, keras.Model) and getattr(inner, "inputs", None):
                 for node in inner._inbound_nodes:
                     for own, given in zip(inner.inputs, node.input_tensors, strict=False):
@@ -31,6 +35,15 @@ class Graph:
     def sees(self, layer):
         """Returns whether it is known what comes before a layer. It is not inside a layer with a `call` of its own."""
         return bool(layer._inbound_nodes)
+
+    def check_hidden(self, layer):
+        """Raises an error if a layer is inside one with a `call` of its own that may flatten what comes to it."""
+        for container in self._hiding:
+            if any(inner is layer for inner in _inside(container)):
+                raise ValueError(
+                    f"The layer {layer.name!r} is inside of {container.name!r}, which has a Flatten or Reshape and a "
+                    "`call` of its own: the order of its inputs is not known. Make it of layers of a functional model."
+                )
 
     def order(self, layer):
         """Returns for each feature that comes to a layer its place in PyTorch and Caffe, or None if it is the same.
@@ -127,3 +140,8 @@ class Graph:
     def _producer(self, tensor):
         operation, index, _ = tensor._keras_history
         return operation, operation._inbound_nodes[index].input_tensors
+
+
+def _inside(layer):
+    # Private: Keras 3.15 has nothing public that knows the layers of all layers.
+    return layer._flatten_layers(include_self=False)
