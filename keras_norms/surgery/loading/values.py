@@ -70,76 +70,77 @@ class Loading:
 
     def _weight_normalization(self):
         wrapper, linear = self.layer, self.layer.layer
-        kept = wrapper.kept("kernel")
-        normalized = "direction" in self.module.parts
         if not wrapper.use_scale:
             raise ValueError(
                 f"{self._at()} has no scale to take the lengths of kernels. Build it with `use_scale=True`."
             )
-        v = self._kernel(linear, "direction" if normalized else "kernel")
-        lengths = [n if axis in kept else 1 for axis, n in enumerate(v.shape)]
-        if normalized:
-            g = self._kernel(linear, "length")
-            if g.shape != tuple(lengths):
-                own = [axis for axis, n in enumerate(g.shape) if n != 1]
-                raise ValueError(
-                    f"{self._at()} has a length for each element of the axes {kept} of its kernel, of shape "
-                    f"{tuple(lengths)} with axes of 1; {self._entry('length')!r} has them along the axes {own}, of "
-                    f"shape {g.shape}. Build it with `axis={own}`."
-                )
-        else:
-            reduced = tuple(axis for axis in range(v.ndim) if axis not in kept)
-            g = np.sqrt(np.sum(v**2, axis=reduced, keepdims=True))
-            self.notes.append("its scale is the norm of the kernel: the source does not normalize it")
-        self._put("direction" if normalized else "kernel", wrapper.variable("kernel"), v)
+        kept = wrapper.kept("kernel")
+        part = "direction" if "direction" in self.module.parts else "kernel"
+        v = self._kernel(linear, part)
+        g = self._length(linear, v, kept) if part == "direction" else self._norm(v, kept)
+        self._put(part, wrapper.variable("kernel"), v)
         self._put("length", wrapper.scales["kernel"], g.reshape([v.shape[axis] for axis in kept]))
         self._optional("bias", linear.bias)
 
-    def _batch_norm(self):
-        ours = isinstance(self.layer, moving_statistics.MovingStatistics)
-        mean, variance = self._vector("mean"), self._vector("variance")
-        weight = self._weight()
-        if variance.size and variance.min() < -_ROUNDING * max(weight, 1.0):
+    def _length(self, linear, v, kept):
+        g = self._kernel(linear, "length")
+        expected = tuple(n if axis in kept else 1 for axis, n in enumerate(v.shape))
+        if g.shape != expected:
+            own = [axis for axis, n in enumerate(g.shape) if n != 1]
             raise ValueError(
-                f"{self._at()} needs a variance of at least 0. Received: {self._entry('variance')!r} with "
-                f"{variance.min():.6g}."
+                f"{self._at()} has a length for each element of the axes {kept} of its kernel, of shape {expected} "
+                f"with axes of 1; {self._entry('length')!r} has them along the axes {own}, of shape {g.shape}. Build it "
+                f"with `axis={own}`."
             )
+        return g
+
+    def _norm(self, v, kept):
+        self.notes.append("its scale is the norm of the kernel: the source does not normalize it")
+        return np.sqrt(np.sum(v**2, axis=tuple(axis for axis in range(v.ndim) if axis not in kept)))
+
+    def _batch_norm(self):
+        layer, ours = self.layer, isinstance(self.layer, moving_statistics.MovingStatistics)
+        mean, variance, weight = self._averages()
         if ours:
-            kept = self._sums_to_averages(weight)
-            mean, variance, weight = mean * kept, variance * kept, weight * kept
-            empty = weight == 0
-            self._put("weight", self.layer.moving_weight, np.array(_NEXT_TO_NOTHING if empty else weight))
+            self._put("weight", layer.moving_weight, np.array(weight or _NEXT_TO_NOTHING))
         else:
-            empty = weight == 0
-            mean, variance = (0.0 if empty else 1 / weight) * mean, (0.0 if empty else 1 / weight) * variance
-        if empty:
-            mean, variance = np.zeros_like(mean), np.zeros_like(variance)
-            self.notes.append("never trained there: mean and variance 0, as there")
-        self._put("mean", self.layer.moving_mean, mean)
-        self._put("variance", self.layer.moving_variance, variance)
-        self._optional("scale", self.layer.scale if ours else self.layer.gamma)
-        self._optional("bias", self.layer.bias if ours else self.layer.beta)
-        if getattr(self.layer, "renorm", False):  # what training corrects towards is what inference uses
+            mean, variance = mean / (weight or 1.0), variance / (weight or 1.0)
+        self._put("mean", layer.moving_mean, mean)
+        self._put("variance", layer.moving_variance, variance)
+        self._optional("scale", layer.scale if ours else layer.gamma)
+        self._optional("bias", layer.bias if ours else layer.beta)
+        if getattr(layer, "renorm", False):  # what training corrects towards is what inference uses
             deviation = np.sqrt(variance + self.module.epsilon)
             for name, value in (("moving_stddev", deviation), ("renorm_mean", mean), ("renorm_stddev", deviation)):
-                self._put(name, getattr(self.layer, name), value)
+                self._put(name, getattr(layer, name), value)
         self._set("epsilon", arguments.positive("epsilon", self.module.epsilon))
         self._set("momentum", arguments.momentum(self.module.momentum))
 
-    def _weight(self):
-        if "weight" not in self.module.parts:
-            return 1.0
+    def _averages(self):
+        """Returns moving mean and variance as they are kept here, not divided by their weight, and the weight."""
+        mean, variance, weight = self._vector("mean"), self._vector("variance"), np.ones(())
+        if "weight" in self.module.parts:
+            weight = self._factor()
+            # Caffe's sums have the weight 1 for a new value, our averages `1 - momentum`.
+            mean, variance, weight = (total * (1 - self.module.momentum) for total in (mean, variance, weight))
+        if variance.size and variance.min() < -_ROUNDING * weight:
+            raise ValueError(
+                f"{self._at()} needs a variance of at least 0. Received: {self._entry('variance')!r} with "
+                f"{self.module.parts['variance'].array.min():.6g}."
+            )
+        if weight == 0:
+            self.notes.append("never trained there: mean and variance 0, as there")
+            mean, variance = np.zeros_like(mean), np.zeros_like(variance)
+        return mean, variance, float(weight)
+
+    def _factor(self):
         array = self._array("weight")
-        if array.size != 1 or array.reshape(()) < 0:
+        if array.size != 1 or array.min() < 0:
             raise ValueError(
                 f"{self._at()} needs a factor, one number of at least 0. Received: {self._entry('weight')!r} of shape "
                 f"{array.shape} with {array.reshape(-1)[:1].tolist()}."
             )
-        return float(array.reshape(()))
-
-    def _sums_to_averages(self, weight):
-        # What comes with a weight is Caffe's sum, `1 / (1 - momentum)` times our average.
-        return 1 - self.module.momentum if "weight" in self.module.parts else 1.0
+        return array.reshape(())
 
     def _kernel(self, linear, part):
         array = self._array(part)
