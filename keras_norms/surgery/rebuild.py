@@ -51,8 +51,8 @@ def rebuilt(model, replacements=None):
 
 
 def check(model):
-    """Raises an error unless the layers of a model are known: functional or sequential, without a `call` of its own."""
-    if not _is_known(model):
+    """Raises an error unless the layers of a model are known."""
+    if not is_plain(model):
         raise ValueError(
             "`model` must be a functional or sequential Keras model. What a model with a `call` of its own computes "
             "is not known: build it as `keras.Model(inputs, outputs)`. Received: model of class "
@@ -60,7 +60,8 @@ def check(model):
         )
 
 
-def _is_known(model):
+def is_plain(model):
+    """Returns whether the layers of a model are known: a functional or sequential one, without a `call` of its own."""
     if not isinstance(model, keras.Model) or not isinstance(model, (keras.Function, keras.Sequential)):
         return False
     definer = next(kind for kind in type(model).__mro__ if "call" in vars(kind))
@@ -68,15 +69,15 @@ def _is_known(model):
 
 
 def _collect(container, prefix, paths, seen):
-    inner = container.layers if _is_known(container) else [container.layer]
+    inner = container.layers if is_plain(container) else [container.layer]
     for layer in inner:
         if id(layer) in seen or isinstance(layer, keras.layers.InputLayer):
             continue
         seen.add(id(layer))
         path = f"{prefix}{layer.name}"
-        if not _is_known(layer):
+        if not is_plain(layer):
             paths[path] = layer
-        if _is_known(layer) or _is_wrapper(layer):
+        if is_plain(layer) or _is_wrapper(layer):
             _collect(layer, f"{path}/", paths, seen)
 
 
@@ -115,16 +116,12 @@ class _Rebuilding:
                 _copy_state(old, new)
         for old, new in self._clones:
             with _telling(old):
-                for before, after in zip(nested(old), nested(new), strict=True):
-                    _copy_state(before, after)
+                _copy_states(old, new)
         # The flag of a layer is passed on to those in it: from the outermost to the innermost.
-        for old, new in [*reversed(self._containers), *self._clones]:
+        for old, new in reversed(self._containers):
             _copy_flag(old, new)
         for old, new in self._clones:
-            for before, after in zip(nested(old), nested(new), strict=True):
-                _copy_flag(before, after)
-            for before, after in zip(old.weights, new.weights, strict=True):
-                after.trainable = before.trainable
+            _copy_flags(old, new)
         for layer, trainable, weights in self._flags:
             layer.trainable = trainable
             for weight, flag in zip(layer.weights, weights, strict=False):  # none yet where it was not built
@@ -133,7 +130,7 @@ class _Rebuilding:
     def _make(self, layer):
         if id(layer) in self._replacements:
             return self._replacements[id(layer)]
-        if _is_known(layer):
+        if is_plain(layer):
             return [self.model(layer)]
         if _is_wrapper(layer) and any(id(inner) in self._replacements for inner in nested(layer)):
             return [self._wrapper(layer)]
@@ -174,6 +171,15 @@ class _Rebuilding:
         return new
 
 
+def copied(layer, name):
+    """Returns a new built layer with the config, weights and flags of a built layer, and a name of its own."""
+    with _telling(layer):
+        new = _from_config(layer, name=name)
+        _copy_states(layer, new)
+    _copy_flags(layer, new)
+    return new
+
+
 def nested(layer):
     """Returns a layer and all layers inside it, at any depth."""
     # Private: Keras 3.15 has nothing public that knows the layers of all layers.
@@ -189,10 +195,16 @@ def _sequence(replacement):
 def _applied(layers, *args, **kwargs):
     if not layers:
         return args[0] if args else next(iter(kwargs.values()))
-    outputs = layers[0](*args, **kwargs)
+    outputs = layers[0](*args, **_taken(layers[0], kwargs))
     for layer in layers[1:]:
         outputs = layer(outputs)
     return outputs
+
+
+def _taken(layer, kwargs):
+    # Keras passes the mask on to layers that take it; one in the place of such a layer may not.
+    takes_mask = "mask" in inspect.signature(layer.call).parameters
+    return kwargs if takes_mask else {name: value for name, value in kwargs.items() if name != "mask"}
 
 
 def _input(tensor, model):
@@ -207,7 +219,7 @@ def _constructed_like(model, plain):
     return inspect.signature(type(model).__init__) == inspect.signature(plain.__init__)
 
 
-def _from_config(layer):
+def _from_config(layer, **changes):
     if type(layer) is keras.layers.Lambda:
         # From its config it would be a function that has lost the names of its module.
         return keras.layers.Lambda(
@@ -215,11 +227,10 @@ def _from_config(layer):
             layer._output_shape,  # private: there is no other way to it
             layer.mask,
             layer.arguments,
-            name=layer.name,
-            dtype=layer.dtype_policy,
+            **{"name": layer.name, "dtype": layer.dtype_policy, **changes},
         )
     with keras.saving.custom_object_scope(_custom_objects(layer)):
-        return type(layer).from_config(layer.get_config())
+        return type(layer).from_config({**layer.get_config(), **changes})
 
 
 def _custom_objects(layer):
@@ -230,6 +241,11 @@ def _custom_objects(layer):
             if isinstance(thing, (type, types.FunctionType)) and thing.__module__.partition(".")[0] != "keras":
                 objects[thing.__name__] = thing
     return objects
+
+
+def _copy_states(old, new):
+    for before, after in zip(nested(old), nested(new), strict=True):
+        _copy_state(before, after)
 
 
 def _copy_state(old, new):
@@ -248,6 +264,13 @@ def _copy_state(old, new):
 def _copy_flag(old, new):
     if new.trainable != old.trainable:
         new.trainable = old.trainable
+
+
+def _copy_flags(old, new):
+    for before, after in zip(nested(old), nested(new), strict=True):
+        _copy_flag(before, after)
+    for before, after in zip(old.weights, new.weights, strict=True):
+        after.trainable = before.trainable
 
 
 @contextlib.contextmanager
