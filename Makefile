@@ -50,7 +50,7 @@ clean:
 
 $(ENVIRONMENT): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,serving,onnx,litert,dev]'
 	touch $@
 
 # PyPI's torch brings several gigabytes of CUDA. Its CPU build comes with

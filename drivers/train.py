@@ -18,6 +18,7 @@ from absl import app, flags
 
 from keras_norms import export, training
 from keras_norms.data import pipeline
+from keras_norms.training import run_folder
 
 flags.adopt_module_key_flags(options)
 
@@ -25,35 +26,33 @@ flags.adopt_module_key_flags(options)
 def main(argv):
     with reporting.reported("train.py", argv):
         settings = options.settings()
-        folder = os.path.abspath(flags.FLAGS.export_dir)
-        name = flags.FLAGS.export_name or settings.recipe.arch
+        place = os.path.abspath(flags.FLAGS.export_dir), flags.FLAGS.export_name or settings.recipe.arch
         result = training.finished(settings)
-        if not is_exported(result, folder, name):
-            result = train_and_export(settings, folder, name)
+        version = result and export.exported(*place, origin(settings, result))
+        if not version:
+            result, version = train_and_export(settings, place)
         if training.is_chief():
-            print(training.told(result), f"SavedModel: {result['saved_model']}\n", sep="\n")
-            print(export.query_example(result["saved_model"]))
+            print(training.told(result), f"SavedModel: {version}\n", sep="\n")
+            print(export.query_example(version))
 
 
-def is_exported(result, folder, name):
-    saved = (result or {}).get("saved_model", "")
-    return os.path.isdir(saved) and os.path.dirname(saved) == os.path.join(folder, name)
+def origin(settings, result):
+    return {**run_folder.origin(settings.folder, result), "statistics": "moving"}
 
 
-def train_and_export(settings, folder, name):
-    """Returns the result. On several machines the chief alone exports."""
+def train_and_export(settings, place):
+    """Returns the result and the version. On several machines the chief alone exports."""
     if training.is_chief():
-        export.check_folder(folder, name)
+        export.check_folder(*place)
     run = training.Run(settings)
     if run.is_chief:
         print(f"{run}\n{environment.onednn()}", flush=True)
     model, prepare, dataset, result = run.train()
-    if not run.is_chief or is_exported(result, folder, name):
-        return result
-    pixels = pipeline.example_pixels(dataset, prepare.size)
-    origin = {**result, "settings": settings.deciding()}
-    version = export.export(model, folder, name, dataset.class_names, prepare, pixels, origin)
-    return run.record(saved_model=str(version))
+    if not run.is_chief:
+        return result, None
+    pixels, told = pipeline.example_pixels(dataset, prepare.size), origin(settings, result)
+    version = export.exported(*place, told)
+    return result, version or export.export(model, *place, dataset.class_names, prepare, pixels, told)
 
 
 if __name__ == "__main__":

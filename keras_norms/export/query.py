@@ -1,10 +1,9 @@
 """What to type to query an exported model."""
 
-import json
 import pathlib
 import shlex
 
-from keras_norms.export import saved_model
+from keras_norms.export import signatures
 
 
 def query_example(version):
@@ -17,32 +16,23 @@ def query_example(version):
 
 
 def python_example(version):
-    """Returns a program that classifies the file `image.jpg`, and writes the same request to `request.json`."""
-    version = pathlib.Path(version).resolve()
-    manifest = json.loads((version / saved_model.MANIFEST).read_text(encoding="utf-8"))
-    _, *size, channels = manifest["signature"]["inputs"]["image"]["shape"]
+    """Returns a program that classifies the file `image.jpg`."""
     return f"""\
-import json
 import pathlib
 
 import tensorflow as tf
 
-version = pathlib.Path({str(version)!r})
-image = tf.io.decode_image(tf.io.read_file("image.jpg"), channels={channels})
-images = tf.image.resize(image, {size})[tf.newaxis]  # pixels from 0 to 255
-served = tf.saved_model.load(version).signatures["{saved_model.SIGNATURE}"](image=images)
-class_names = (version / "assets/{saved_model.CLASS_NAMES}").read_text(encoding="utf-8").splitlines()
-print(class_names[int(served["class_id"][0])], float(tf.reduce_max(served["probabilities"])))
-
-pathlib.Path("request.json").write_text(json.dumps({{"instances": images.numpy().tolist()}}))
+serve = tf.saved_model.load({str(pathlib.Path(version).resolve())!r}).signatures["{signatures.IMAGE_BYTES}"]
+served = serve(image_bytes=tf.constant([pathlib.Path("image.jpg").read_bytes()]))
+print(served["class_name"][0].numpy().decode(), float(tf.reduce_max(served["probabilities"])))
 """
 
 
 def serving_example(version):
-    """Returns two commands: one starts a server of all versions of the model, the other sends it `request.json`."""
+    """Returns two commands: one starts a server of all versions of the model, the other asks it about `image.jpg`."""
     folder = pathlib.Path(version).resolve().parent
     volume = shlex.quote(f"{folder}:/models/{folder.name}")
     return f"""\
 docker run -p 8501:8501 -v {volume} -e MODEL_NAME={folder.name} tensorflow/serving
-curl -d @request.json http://localhost:8501/v1/models/{folder.name}:predict
+python drivers/query.py --server localhost:8501 --model {folder.name} image.jpg
 """

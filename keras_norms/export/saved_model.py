@@ -9,43 +9,43 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_norms.export import versions
-from keras_norms.version import __version__
+from keras_norms import surgery
+from keras_norms.export import batching, manifest, signatures, versions, warmup
 
-SIGNATURE = "serving_default"
 CLASS_NAMES = "class_names.txt"
-MANIFEST = "assets.extra/keras_norms_manifest.json"
-VERIFICATION = pathlib.Path(__file__).with_name("verification.py")
-# How far a served probability may be from the model's, as a part of the largest, by the dtype of the layers. Both are
-# computed on the CPU, with the same kernels, and agree to 2e-7; but an image alone takes other orders of summation
-# than one in a batch. That makes up to 7e-6 in the networks of keras_norms.models. In 16 bits it can turn the last
-# bit of a logit, a part of 2**-11 or 2**-8, and several of them move a probability by ten times that.
+CLASSIFY_METHOD = "tensorflow/serving/classify"
+CHECKS = {name: pathlib.Path(__file__).with_name(name) for name in ("verification.py", "c_api.py")}
+# How far a served probability may be from the model's, as a part of the largest, by the dtype of the layers. In
+# float32 an image alone takes other orders of summation than one in a batch, and a folded network others than the
+# network. In 16 bits that can turn the last bit of a logit, a part of 2**-11 or 2**-8, and several of them move a
+# probability by ten times that.
 TOLERANCES = {"float16": 1e-2, "bfloat16": 1e-1}
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5
 
 
-def export(model, folder, name, class_names, preprocess, images, manifest=None):
-    """Writes the next version of a model, `<folder>/<name>/<version>/`.
+def export(model, folder, name, class_names, preprocess, images, origin=None):
+    """Writes the next version of a model, `<folder>/<name>/<version>/`, as TensorFlow Serving reads it.
 
-    The SavedModel has one signature, `serving_default`: `image`, float32 pixels from 0 to 255 of shape
-    `(batch, height, width, channels)`, to `probabilities`, float32 of shape `(batch, classes)`, and `class_id`, int64
-    of shape `(batch,)`. `assets/class_names.txt` has the names of the classes, one a line, and
-    `assets.extra/keras_norms_manifest.json` says what the version is and where it comes from.
+    `signatures` says what it answers. In the folder of the version are also `assets/class_names.txt`, the classes, one
+    a line; in `assets.extra` the requests with which a server warms up and `keras_norms_manifest.json`, which says
+    what the version is and where it comes from; and `batching_params.pbtxt`.
 
-    It is written into a temporary folder, loaded in a fresh process that has neither Keras nor keras_norms, searched
-    for what does not belong into an inference, compared with the model, and only then moved into place. If anything
-    fails on the way, nothing is left.
+    Normalizations are folded into the layers beside them where that is exact (`surgery.fold`). The version is written
+    into a temporary folder, loaded in a fresh process that has neither Keras nor keras_norms, and in another one
+    through the C API of TensorFlow, searched for what does not belong into an inference, compared with the model that
+    was given, and only then moved into place. If anything fails on the way, nothing is left.
 
     Args:
         model: Functional `keras.Model` of any dtype policy. It returns logits of shape `(batch, classes)`, or a dict
             of them, of which "main" is exported alone.
         folder, name: As in `check_folder`.
         class_names: Sequence of as many strings as there are classes.
-        preprocess: Function of float32 pixels, shaped like `images` in all but their number. Returns what the model
-            takes. It becomes part of the SavedModel: TensorFlow operations, without variables.
+        preprocess: Function of float32 pixels from 0 to 255, shaped like `images` in all but their number. Returns
+            what the model takes. It becomes part of the SavedModel: TensorFlow operations, without variables.
         images: Array of shape `(batch, height, width, channels)`, at least two real images, for the comparison.
-        manifest: What JSON can hold, kept as the "origin" of the model.
+        origin: What JSON can hold, kept in the manifest as where the model comes from.
 
     Returns:
         `pathlib.Path` of the version.
@@ -57,17 +57,21 @@ def export(model, folder, name, class_names, preprocess, images, manifest=None):
     """
     versions.check_folder(folder, name)
     classifier = _classifier(model)
-    classes = classifier.output_shape[-1]
-    _check_class_names(class_names, classes)
-    json.dumps(manifest, allow_nan=False)  # Refuses now what cannot be written later.
+    _check_class_names(class_names, classifier.output_shape[-1])
+    json.dumps(origin, allow_nan=False)  # Refuses now what cannot be written later.
     images = np.asarray(images, "float32")
     _check_images(images)
+    folded, report = surgery.fold(classifier)
     with versions.temporary(folder, name) as temporary:
         # A folder inside it: the temporary one can be read by its owner alone.
         version = pathlib.Path(temporary, "version")
-        _write(classifier, preprocess, images.shape[1:], class_names, version)
+        answers = signatures.Answers(folded, preprocess, class_names)
+        with versions.writing(folder):
+            _write(folded, signatures.signatures(answers, images.shape[1:]), class_names, version)
+            batching.write(version)
+            warmup.write(version, name, images[0])
         verification = _verify(classifier, preprocess, images, version)
-        _write_manifest(version, images.shape[1:], classes, verification, manifest)
+        manifest.write(version, folded=report, verification=verification, origin=origin)
         return versions.publish(version, folder, name)
 
 
@@ -98,42 +102,73 @@ def _check_images(images):
         )
 
 
-def _write(classifier, preprocess, image_shape, class_names, version):
+def _write(classifier, functions, class_names, version):
     # Not keras.export.ExportArchive (Keras 3.15): it takes no assets, and writes the variables of a model made for
     # several replicas twice.
     archive = tf.Module()
-    archive.state = [variable.value for variable in classifier.variables]
+    archive.state = list(_read_by(functions.values(), classifier))
     class_names_file = version.with_name(CLASS_NAMES)
     class_names_file.write_text("".join(f"{class_name}\n" for class_name in class_names), encoding="utf-8")
     archive.class_names = tf.saved_model.Asset(class_names_file)
+    tf.saved_model.save(archive, version, signatures=functions)
+    if signatures.CLASSIFY in functions:
+        # TensorFlow names the method of all signatures `predict`, which strict servers do not take for `classify`.
+        updater = tf.compat.v1.saved_model.signature_def_utils.MethodNameUpdater(str(version))
+        updater.replace_method_name(signatures.CLASSIFY, CLASSIFY_METHOD, tags="serve")
+        updater.save()
 
-    def serve(image):
-        logits = classifier(preprocess(image), training=False)
-        probabilities = tf.nn.softmax(tf.cast(logits, "float32"))
-        return {"probabilities": probabilities, "class_id": tf.argmax(probabilities, axis=-1)}
 
-    pixels = tf.TensorSpec((None, *image_shape), "float32", name="image")
-    signature = tf.function(serve, input_signature=[pixels], autograph=False)
-    tf.saved_model.save(archive, version, signatures={SIGNATURE: signature})
+def _read_by(functions, classifier):
+    """Yields the variables that the functions read, each once; others, as the random states of dropout, are not kept.
+
+    On several replicas they are the variables of all of them together, which are saved as one.
+    """
+    graphs = [function.get_concrete_function().graph for function in functions]
+    captured = {id(outside) for graph in graphs for outside, _ in graph.captures}
+    for variable in classifier.variables:
+        value = variable.value
+        parts = value.values if isinstance(value, tf.distribute.DistributedValues) else (value,)
+        if any(id(part.handle) in captured for part in parts):
+            yield value
 
 
 def _verify(classifier, preprocess, images, version):
-    """Returns what a fresh process says for a version that serves what the model computes, and refuses another."""
+    """Returns what fresh processes say for a version that serves what the model computes, and refuses another."""
     tolerance = max(TOLERANCES.get(layer.compute_dtype, TOLERANCE) for layer in classifier.layers)
     examples = version.with_name("examples.npz")
     probabilities = _probabilities(classifier, preprocess, images)
     np.savez(examples, images=images, probabilities=probabilities, tolerance=tolerance)
+    libraries = os.path.dirname(tf.__file__)
+    said = [
+        _run(CHECKS["verification.py"], version, examples),
+        _run(CHECKS["c_api.py"], libraries, version, *_tensors(version), examples),
+    ]
+    problems = [line for status, line in said if status]
+    if problems:
+        raise RuntimeError(
+            "The SavedModel must serve what the model computes. It was not kept, for:\n" + "\n".join(problems)
+        )
+    return [line for _, line in said]
+
+
+def _run(program, *arguments):
+    """Returns the exit status of a program, and what it says."""
     result = subprocess.run(
         # -P: this folder must not be searched for modules.
-        [sys.executable, "-P", VERIFICATION, version, examples],
+        [sys.executable, "-P", program, *arguments],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
-    if result.returncode:
-        problems = result.stdout.strip() or result.stderr.strip() or f"Exit status {result.returncode}."
-        raise RuntimeError(f"The SavedModel must serve what the model computes. It was not kept, for:\n{problems}")
-    return result.stdout.strip()
+    nothing = f"{program.name} ended with status {result.returncode}."
+    return result.returncode, result.stdout.strip() or result.stderr.strip() or nothing
+
+
+def _tensors(version):
+    """Returns the names of the tensors that `serving_default` takes as its image and gives as its probabilities."""
+    saved_model = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
+    signature = saved_model.meta_graphs[0].signature_def[signatures.SERVING_DEFAULT]
+    return signature.inputs["image"].name, signature.outputs["probabilities"].name
 
 
 def _probabilities(classifier, preprocess, images):
@@ -143,28 +178,3 @@ def _probabilities(classifier, preprocess, images):
     logits = tf.cast(logits, "float64").numpy()
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def _write_manifest(version, image_shape, classes, verification, origin):
-    manifest = {
-        "singleprint": tf.saved_model.experimental.read_fingerprint(str(version)).singleprint(),
-        "versions": {
-            "keras_norms": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-        },
-        "signature": {
-            "name": SIGNATURE,
-            "inputs": {"image": {"dtype": "float32", "shape": [None, *image_shape]}},
-            "outputs": {
-                "probabilities": {"dtype": "float32", "shape": [None, classes]},
-                "class_id": {"dtype": "int64", "shape": [None]},
-            },
-        },
-        "classes": classes,
-        "verification": verification,
-        "origin": origin,
-    }
-    path = version / MANIFEST
-    path.parent.mkdir()
-    path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -19,17 +19,20 @@ if __name__ == "__main__":
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 SIGNATURE = "serving_default"
+CLASS_NAMES, WARM_UP = "assets/class_names.txt", "assets.extra/tf_serving_warmup_requests"
+_INIT = "__saved_model_init_op"  # it loads the variables, and is no signature to serve
 RANDOM = re.compile("Random|Rng|TruncatedNormal|StandardNormal|StatefulUniform|Multinomial|Dropout|SampleDistorted")
 
 
 def inference_graph(folder):
-    """Returns the graph of a SavedModel, and the names of the tensors that its signature returns."""
+    """Returns the graph of a SavedModel, and the names of the tensors that its signatures return."""
     saved_model = saved_model_pb2.SavedModel.FromString(pathlib.Path(folder, "saved_model.pb").read_bytes())
     (meta_graph,) = saved_model.meta_graphs
-    outputs = meta_graph.signature_def[SIGNATURE].outputs.values()
-    return meta_graph.graph_def, [tensor.name for tensor in outputs]
+    served = [signature for name, signature in meta_graph.signature_def.items() if name != _INIT]
+    return meta_graph.graph_def, [tensor.name for signature in served for tensor in signature.outputs.values()]
 
 
 def graph_problems(graph, outputs):
@@ -106,27 +109,71 @@ def value_problems(folder, images, probabilities, tolerance):
         tolerance: Float.
     """
     try:
-        serve = tf.saved_model.load(folder).signatures[SIGNATURE]
-        together, alone = (serve(image=tf.constant(batch)) for batch in (images, images[:1]))
+        loaded = tf.saved_model.load(folder)
+        served = served_all_ways(loaded.signatures, images)
+        replay(loaded.signatures, pathlib.Path(folder, WARM_UP))
     except Exception as error:  # Whatever TensorFlow raises: the SavedModel does not work.
         reason = str(error).partition("\n")[0]
         yield f"It must load and run. {type(error).__name__}: {reason}"
         return
-    yield from differences("The images", together, probabilities, tolerance)
-    yield from differences("The first image alone", alone, probabilities[:1], tolerance)
+    class_names = np.array(pathlib.Path(folder, CLASS_NAMES).read_text(encoding="utf-8").splitlines())
+    rounded = served.pop("The images in whole pixels", None)
+    expected = {"The images": probabilities, "The first image alone": probabilities[:1]}
+    for who, answers in served.items():
+        yield from differences(who, answers, expected.get(who, rounded), tolerance, class_names)
 
 
-def differences(who, served, probabilities, tolerance):
+def served_all_ways(signatures, images):
+    """Returns a dict from what is served to the answers, arrays by name: pixels, image files, examples with files."""
+    serve = signatures[SIGNATURE]
+    served = {"The images": serve(image=images), "The first image alone": serve(image=images[:1])}
+    if "image_bytes" in signatures:
+        pixels = np.clip(np.round(images), 0, 255).astype("uint8")
+        files = [tf.io.encode_png(image).numpy() for image in pixels]
+        examples = tf.constant([example(file).SerializeToString() for file in files])
+        served["The images in whole pixels"] = serve(image=pixels.astype("float32"))["probabilities"].numpy()
+        served["The images as files"] = signatures["image_bytes"](image_bytes=tf.constant(files))
+        served["The images in examples"] = signatures["classify"](inputs=examples)
+    return served
+
+
+def example(file):
+    """Returns a `tf.train.Example` with an image file."""
+    encoded = tf.train.Feature(bytes_list=tf.train.BytesList(value=[file]))
+    return tf.train.Example(features=tf.train.Features(feature={"image/encoded": encoded}))
+
+
+def replay(signatures, path):
+    """Runs the requests with which a server warms up. It would not load a version where one of them fails."""
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        if log.HasField("classify_log"):
+            request = log.classify_log.request
+            inputs = {"inputs": tf.constant([e.SerializeToString() for e in request.input.example_list.examples])}
+        else:
+            request = log.predict_log.request
+            inputs = {key: tf.constant(tf.make_ndarray(tensor)) for key, tensor in request.inputs.items()}
+        signatures[request.model_spec.signature_name](**inputs)
+
+
+def differences(who, served, probabilities, tolerance, class_names):
     """Yields a line for each output that is wrong."""
     served = {key: value.numpy() for key, value in served.items()}
-    difference = abs(served["probabilities"] - probabilities).max() / probabilities.max()
+    order = np.argsort(-served.get("probabilities", probabilities), axis=-1, kind="stable")[:, :5]
+    if "scores" in served:
+        probabilities = np.take_along_axis(probabilities, order, -1)
+    got = served["scores" if "scores" in served else "probabilities"]
+    difference = abs(got - probabilities).max() / probabilities.max()
     if not difference <= tolerance:  # So that NaN is one.
         yield (
             f"{who} must get the probabilities of the model. "
             f"They differ by {difference:.1e} of the largest, more than {tolerance:.0e}."
         )
-    if (served["class_id"] != served["probabilities"].argmax(axis=-1)).any():
-        yield f"{who} must get the class of the largest probability as `class_id`."
+    names = np.vectorize(str.encode, otypes=[object])(class_names)[order]
+    expected = {"class_id": order[:, 0], "class_name": names[:, 0], "top_5": names, "classes": names}
+    for key, right in expected.items():
+        if key in served and (served[key] != right).any():
+            yield f"{who} must get the classes of the largest probabilities as `{key}`."
 
 
 def import_problems():

@@ -5,10 +5,15 @@ folder beside `<folder>/<name>`, on the same file system, and renamed into place
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import re
 import tempfile
+
+import tensorflow as tf
+
+from keras_norms.export import manifest
 
 
 def check_folder(folder, name):
@@ -40,9 +45,33 @@ def check_folder(folder, name):
         ) from error
 
 
+def exported(folder, name, origin):
+    """Returns the path of the newest version of a model with this origin, or None.
+
+    Args:
+        folder, name: As in `check_folder`.
+        origin: What `export` was given.
+    """
+    wanted = json.loads(json.dumps(origin))
+    for version in sorted(_versions(pathlib.Path(folder, name)), reverse=True):
+        path = pathlib.Path(folder, name, str(version))
+        if (manifest.read(path) or {}).get("origin") == wanted:
+            return path
+    return None
+
+
 def temporary(folder, name):
     """Returns a context manager that makes a folder to write a version in, and removes what is left of it."""
     return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder)
+
+
+@contextlib.contextmanager
+def writing(folder):
+    """Raises an `OSError` that names the folder, in place of what Python or TensorFlow raises at a full disk."""
+    try:
+        yield
+    except (OSError, tf.errors.ResourceExhaustedError, tf.errors.UnknownError, tf.errors.DataLossError) as error:
+        raise OSError(f"{folder} cannot be written: {str(error).partition(chr(10))[0]}") from error
 
 
 def publish(source, folder, name):
@@ -60,7 +89,7 @@ def publish(source, folder, name):
     """
     model = pathlib.Path(folder, name)
     model.mkdir(exist_ok=True)
-    version = 1 + max((int(entry.name) for entry in model.iterdir() if entry.name.isdecimal()), default=0)
+    version = 1 + max(_versions(model), default=0)
     while True:
         target = model / str(version)
         try:
@@ -71,6 +100,10 @@ def publish(source, folder, name):
             version += 1
         else:
             return target
+
+
+def _versions(model):
+    return [int(entry.name) for entry in model.glob("*") if entry.name.isdecimal()]
 
 
 def _move_there_and_back(source, model):

@@ -134,12 +134,6 @@ class Run:
         plain.set_weights(self.state.weights())
         return Outcome(plain, self.prepare, self.dataset, self._result() or self._summary({}))
 
-    def record(self, **entries):
-        """Adds entries to the result of the run. Returns all of it."""
-        result = {**self._result(), **entries}
-        run_folder.write(self.settings.folder / run_folder.RESULT, result)
-        return result
-
     def __str__(self):
         recipe, dataset, shape = self.settings.recipe, self.dataset, self.model.input_shape[1:]
         return (

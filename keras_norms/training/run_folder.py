@@ -86,6 +86,11 @@ def result(folder):
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def origin(folder, result):
+    """Returns where a network of this run comes from: settings and environment of the run, and its result."""
+    return {**json.loads((folder / CONFIG).read_text()), "result": result}
+
+
 def result_of(folder, settings):
     """Returns the result if the folder holds that of a run with these settings, or None if it holds no result.
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_norms import models
 from keras_norms.data import datasets, pipeline
 from keras_norms.recipes import Recipe
-from keras_norms.training import cluster, devices, run_folder, state, steps
+from keras_norms.training import cluster, devices, run, run_folder, state, steps
 from keras_norms.training import settings as run_settings
 
 _SIGNATURE = "serving_default"
@@ -73,20 +73,38 @@ def of_run(folder, source, replicas=None, xla="auto"):
     """
     settings = _settings(pathlib.Path(folder), source.data_dir, replicas, xla)
     recipe = settings.recipe
-    size = recipe.image_size or models.ARCHITECTURES[recipe.arch].input_shape[0]
     strategy = devices.strategy(replicas)  # before TensorFlow first uses the CPU
-    own = Source(recipe.dataset, source.data_dir, settings.skip_bad_records).load(size)
+    trained, own, size, warnings = _restored(settings, strategy)
     dataset = own if source.name in (None, recipe.dataset) else source.load(size)
     what = f"The network of {folder}"
     _check(what, len(own.class_names), own.channels, dataset)
-    trained = state.State(settings, own, size, 1, strategy)  # The schedule, of one step, is not used.
-    warnings = trained.read()
     computation = steps.Computation(trained.model, strategy, compiled=devices.compiled(xla))
     step = int(trained.position.step)
     origin = {"run": str(folder), "step": step, "settings": settings.deciding()}
     notes = [*warnings, *_other_names(own.class_names, dataset)]
     prepare = pipeline.preprocessing(own, size)
     return Subject(computation, prepare, dataset, recipe.batch_size, origin, tuple(notes))
+
+
+def outcome_of_run(folder, data_dir=None):
+    """Returns what a run has led to so far, and its recipe: what `Run.train` returns, of the newest whole checkpoint.
+
+    Args:
+        folder: Path of the run's folder, which is read alone.
+        data_dir: See `datasets.load`.
+
+    Returns:
+        `run.Outcome`, whose `result` holds `step` alone if the run has not ended; `Settings`; list of lines about
+        damaged checkpoints.
+
+    Raises: As `of_run`.
+    """
+    settings = _settings(pathlib.Path(folder), data_dir, None, "auto")
+    trained, dataset, size, warnings = _restored(settings, devices.strategy())
+    model = state.network(settings.recipe, dataset, size, "float32")
+    model.set_weights(trained.weights())
+    result = run_folder.result(settings.folder) or {"step": int(trained.position.step)}
+    return run.Outcome(model, pipeline.preprocessing(dataset, size), dataset, result), settings, warnings
 
 
 def of_saved_model(folder, source, replicas=None, xla="auto"):
@@ -147,6 +165,15 @@ class ServedLogits(keras.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self._classes
+
+
+def _restored(settings, strategy):
+    """Returns the `state.State` of a run with the weights it tests, its own set, the side of its images, warnings."""
+    recipe = settings.recipe
+    size = recipe.image_size or models.ARCHITECTURES[recipe.arch].input_shape[0]
+    own = Source(recipe.dataset, settings.data_dir, settings.skip_bad_records).load(size)
+    trained = state.State(settings, own, size, 1, strategy)  # The schedule, of one step, is not used.
+    return trained, own, size, trained.read()
 
 
 def _settings(folder, data_dir, replicas, xla):

@@ -291,8 +291,10 @@ def test_messages_need_not_be_json_to_the_letter(replying):
         client.ask(IMAGES[:1])
 
 
-def test_nan_of_json(replying):
-    reply = b'{"predictions": [{"probabilities": [NaN, 0.5, Infinity], "top_5": ["a", "b"]}]}'
+@pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity"])
+def test_tokens_that_are_not_json(replying, token):
+    # One that is not among the first two.
+    reply = f'{{"predictions": [{{"probabilities": [0.5, 0.25, 0.125, {token}], "top_5": ["a", "b"]}}]}}'.encode()
     address, _ = replying((200, reply))
     with connect("rest", address) as client:
         (answer,) = client.ask(IMAGES[:1])

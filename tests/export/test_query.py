@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -11,25 +10,24 @@ from keras_norms.export import query
 from tests.export import conftest
 
 
-def test_python_example_runs(version, model, tmp_path):
+def test_python_example_runs(version, pixels, tmp_path):
     # Of one colour, which JPEG keeps, and of another size.
     image = np.full((16, 18, 3), 64, "uint8")
     (tmp_path / "image.jpg").write_bytes(tf.io.encode_jpeg(image).numpy())
     program = [sys.executable, "-c", query.python_example(version)]
     result = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
-    expected = conftest.probabilities(model, image[None, :8, :9])
+    serve = tf.saved_model.load(version).signatures["serving_default"]
+    expected = serve(image=tf.constant(image[None, :8, :9], tf.float32))["probabilities"].numpy()
     class_name, probability = result.stdout.rsplit(" ", 1)
     assert class_name == conftest.CLASS_NAMES[expected.argmax()]
     assert float(probability) == pytest.approx(expected.max(), abs=1e-5)
-    request = json.loads((tmp_path / "request.json").read_text())
-    np.testing.assert_array_equal(request["instances"], image[None, :8, :9])
 
 
 def test_serving_example_names_the_model(version):
     server, request = query.serving_example(version).splitlines()
     # The folder of the tests has a space in its name.
     assert f"-v '{version.parent.resolve()}:/models/tiny' -e MODEL_NAME=tiny tensorflow/serving" in server
-    assert request.endswith("-d @request.json http://localhost:8501/v1/models/tiny:predict")
+    assert request == "python drivers/query.py --server localhost:8501 --model tiny image.jpg"
 
 
 def test_query_example_has_both(version, monkeypatch):

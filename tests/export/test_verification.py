@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from keras_norms.export import saved_model, verification
 
@@ -50,14 +51,19 @@ PLACES = {
 }
 
 
-def saved(folder, function, other=None):
-    """Saves a function of images as the signature to serve, and another one beside it."""
+def saved(folder, function, **others):
+    """Saves a function of images as the signature to serve, and others beside it."""
     archive = tf.Module()
     archive.kept = [COUNT, tf.random.get_global_generator().state]
-    signatures = {"serving_default": tf.function(function, input_signature=[SPEC], autograph=False)}
-    if other:
-        signatures["other"] = tf.function(other, input_signature=[SPEC], autograph=False)
+    signatures = {
+        name: tf.function(served, input_signature=[SPEC], autograph=False)
+        for name, served in {"serving_default": function, **others}.items()
+    }
+    archive.training = tf.function(lambda x: {"y": counted(x)}, input_signature=[SPEC], autograph=False)
     tf.saved_model.save(archive, folder, signatures=signatures)
+    (folder / "assets" / "class_names.txt").write_text("cat\ndog\nfox\n")
+    (folder / "assets.extra").mkdir()
+    (folder / verification.WARM_UP).write_bytes(b"")
     return folder
 
 
@@ -96,8 +102,9 @@ def test_operations_of_inference_pass(place, tmp_path):
     assert graph_problems(saved(tmp_path, lambda x: {"y": PLACES[place](ordinary, x)})) == []
 
 
-def test_what_the_signature_does_not_compute_may_train(tmp_path):
-    assert graph_problems(saved(tmp_path, lambda x: {"y": ordinary(x)}, lambda x: {"y": counted(x)})) == []
+def test_every_signature_is_searched_and_what_none_computes_may_train(tmp_path):
+    (problem,) = graph_problems(saved(tmp_path, lambda x: {"y": ordinary(x)}, other=lambda x: {"y": counted(x)}))
+    assert "assigns a variable" in problem
 
 
 def probabilities(x):
@@ -160,6 +167,28 @@ def test_wrong_class_is_found(tmp_path):
     assert "class_id" in alone
 
 
+@pytest.mark.parametrize("key", ["class_name", "top_5"])
+def test_wrong_names_are_found(key, tmp_path):
+    def function(x):
+        names = tf.gather(["cat", "dog", "fox"], tf.argsort(-probabilities(x)))
+        right = {"class_name": names[:, 0], "top_5": names}
+        return {**outputs(probabilities(x)), **right, key: tf.reverse(right[key], [0])}
+
+    (problem, *_) = value_problems(tmp_path, function)
+    assert f"as `{key}`" in problem
+
+
+def test_request_of_the_warm_up_that_fails_is_found(tmp_path):
+    folder = saved(tmp_path, lambda x: outputs(probabilities(x)))
+    request = prediction_log_pb2.PredictionLog()
+    request.predict_log.request.model_spec.signature_name = "serving_default"
+    request.predict_log.request.inputs["picture"].CopyFrom(tf.make_tensor_proto(X))
+    with tf.io.TFRecordWriter(str(folder / verification.WARM_UP)) as writer:
+        writer.write(request.SerializeToString())
+    (problem,) = verification.value_problems(folder, X, probabilities(X).numpy(), tolerance=1e-4)
+    assert problem.startswith("It must load and run.")
+
+
 def test_what_fails_when_it_runs_is_one_line(tmp_path):
     def function(x):
         with tf.control_dependencies([tf.debugging.assert_less(x, -1e9)]):
@@ -178,7 +207,7 @@ def test_process_that_has_keras_is_refused(package, tmp_path):
     folder = saved(tmp_path / "saved_model", lambda x: outputs(probabilities(x)))
     np.savez(tmp_path / "examples.npz", images=X, probabilities=probabilities(X), tolerance=1e-4)
     result = subprocess.run(
-        [sys.executable, "-P", saved_model.VERIFICATION, folder, tmp_path / "examples.npz"],
+        [sys.executable, "-P", saved_model.CHECKS["verification.py"], folder, tmp_path / "examples.npz"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
