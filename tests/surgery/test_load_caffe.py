@@ -184,9 +184,10 @@ def test_only_a_scale_right_behind_a_norm_is_its(tmp_path):
     behind = written(tmp_path, norm(SUMS), scale("y"))
     elsewhere = written(tmp_path, norm(SUMS), scale("other"), name="elsewhere.caffemodel")
     branch = caffe.layer("sum", "Pooling", "y", "pooled")
-    also_read = written(tmp_path, norm(SUMS), branch, scale("y"), name="branch.caffemodel")
+    read_before = written(tmp_path, norm(SUMS), branch, scale("y"), name="before.caffemodel")
+    read_after = written(tmp_path, norm(SUMS), scale("y"), branch, name="after.caffemodel")
     np.testing.assert_array_equal(ops.convert_to_numpy(surgery.load(full(), behind)[0].layers[0].scale), SCALE[0])
-    for file in (elsewhere, also_read):
+    for file in (elsewhere, read_before, read_after):
         loaded, report = surgery.load(full(), file)
         np.testing.assert_array_equal(ops.convert_to_numpy(loaded.layers[0].scale), np.ones(3))
         assert "scale 1: the source has none" in report["norm"].reason

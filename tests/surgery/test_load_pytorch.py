@@ -214,9 +214,12 @@ def test_weight_norm_behind_a_flattened_image(dim):
     assert_same(moved(net), model, (4, 3, 2))
 
 
-def test_plain_kernel_into_weight_normalization():
-    wrapper = keras_norms.WeightNormalization(layers.Conv2D(4, 3), name="layer")
-    _, report = assert_same(net_of(nn.Conv2d(3, 4, 3)), model_of(wrapper, (5, 6, 3)), (3, 5, 6))
+@pytest.mark.parametrize("case", LINEAR)
+def test_plain_kernel_into_weight_normalization(case):
+    theirs, ours, shape = LINEAR[case]
+    inner = type(ours()).from_config({**ours().get_config(), "name": "inner"})
+    wrapper = keras_norms.WeightNormalization(inner, name="layer")
+    _, report = assert_same(net_of(theirs), model_of(wrapper, (*shape[1:], shape[0])), shape)
     assert "its scale is the norm of the kernel" in report["layer"].reason
 
 

@@ -89,8 +89,8 @@ class Loading:
             own = [axis for axis, n in enumerate(g.shape) if n != 1]
             raise ValueError(
                 f"{self._at()} has a length for each element of the axes {kept} of its kernel, of shape {expected} "
-                f"with axes of 1; {self._entry('length')!r} has them along the axes {own}, of shape {g.shape}. Build it "
-                f"with `axis={own}`."
+                f"with axes of 1; {self._entry('length')!r} has them along the axes {own}, of shape {g.shape}. Build "
+                f"it with `axis={own}`."
             )
         return g
 
