@@ -130,7 +130,7 @@ def convert(model, to, layers=None, **options):
     >>> report
     layer   done       reason
     first   BatchNorm  same outputs in inference; its variance goes on as an average of unbiased ones
-    second  left       MeanOnlyBatchNorm has no variance that a batch norm could take
+    second  left       MeanOnlyBatchNorm is no batch norm to convert: it has no variance
     >>> type(model.get_layer("first")).__name__
     'BatchNorm'
     """
@@ -171,7 +171,7 @@ def _obstacle(layer, to, replaceable):
     if type(layer) not in _SOURCES:
         missing = [statistic for statistic in ("mean", "variance") if statistic not in batch_norm_family.moving(layer)]
         if missing:
-            return f"{name} has no {missing[0]} that a batch norm could take"
+            return f"{name} is no batch norm to convert: it has no {missing[0]}"
         return f"{name} is a class of its own: what it computes is not known"
     target = _TARGETS[to]
     if type(layer) is target.kind or (to == "batch_norm" and isinstance(layer, _PAIRS)):

@@ -246,8 +246,16 @@ class Block(keras.Layer):
 @pytest.mark.parametrize(
     ("norm", "to", "reason"),
     [
-        (lambda: keras_norms.MeanOnlyBatchNorm(name="norm"), "batch_norm", "MeanOnlyBatchNorm has no variance"),
-        (lambda: keras_norms.EvoNormB0(name="norm"), "layer_norm", "EvoNormB0 has no mean"),
+        (
+            lambda: keras_norms.MeanOnlyBatchNorm(name="norm"),
+            "batch_norm",
+            "MeanOnlyBatchNorm is no batch norm to convert: it has no variance",
+        ),
+        (
+            lambda: keras_norms.EvoNormB0(name="norm"),
+            "layer_norm",
+            "EvoNormB0 is no batch norm to convert: it has no mean",
+        ),
         (lambda: Own(name="norm"), "keras_batch_norm", "Own is a class of its own"),
         (Block, "batch_norm", "part of a layer with a call of its own"),
         (

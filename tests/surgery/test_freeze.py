@@ -62,7 +62,7 @@ def test_a_frozen_layer_stays_as_it_is_while_others_learn(kind):
     np.testing.assert_array_equal(trained, inferred)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["BatchNormAfter", "keras"])
 def test_unfrozen_it_learns_and_moves_again(kind):
     own = between(KINDS[kind]())
     model, _ = unfreeze(freeze(own)[0])
