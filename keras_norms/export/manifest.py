@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shlex
+import sys
 
 import keras
 import tensorflow as tf
@@ -24,6 +26,7 @@ def write(version, folded, verification, origin):
     content = {
         "singleprint": tf.saved_model.experimental.read_fingerprint(str(version)).singleprint(),
         "versions": {"keras_norms": __version__, "keras": keras.__version__, "tensorflow": tf.__version__},
+        "command": shlex.join(sys.argv),
         "signatures": _signatures(version),
         "classes": len((version / "assets" / "class_names.txt").read_text(encoding="utf-8").splitlines()),
         "folded": {row.layer: row.done for row in folded.done},

@@ -2,7 +2,9 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -103,6 +105,7 @@ def test_manifest_says_what_the_version_is(version):
         "tensorflow": tf.__version__,
     }
     assert manifest["classes"] == 3
+    assert manifest["command"] == shlex.join(sys.argv)
     assert manifest["origin"] == {"recipe": "none"}
     assert manifest["verification"] == [
         "5 images get the probabilities of the model, up to 1e-05 of the largest, without Keras.",
