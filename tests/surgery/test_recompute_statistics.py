@@ -126,7 +126,9 @@ def everything(units=3):
     a, b = shared(inner(left)), shared(right)
     after = keras_norms.BatchNormAfter("relu", name="after")(keras.layers.add([a, b]))
     outputs = {"sum": after, "other": keras.layers.Dense(2, name="dense")(b)}
-    return moved(keras.Model({"left": left, "right": right}, outputs))
+    model = moved(keras.Model({"left": left, "right": right}, outputs))
+    shared.beta.assign([-0.3, 0.1, -0.2])  # so that the activation in `after` clips some of what it takes
+    return model
 
 
 def test_nested_and_shared_layers_and_several_inputs(hostile):
@@ -148,7 +150,8 @@ def test_nested_and_shared_layers_and_several_inputs(hostile):
     np.testing.assert_allclose(statistics(new.get_layer("shared"))[0], both.mean(0), rtol=1e-5)
     np.testing.assert_allclose(statistics(new.get_layer("shared"))[1], both.var(0), rtol=1e-5)
     activated = np.maximum(np.concatenate(sums), 0)
-    np.testing.assert_allclose(statistics(new.get_layer("after"))[1], activated.var(0, ddof=1), rtol=1e-5)
+    # The first channel is clipped nearly everywhere: what is left of it has few digits.
+    np.testing.assert_allclose(statistics(new.get_layer("after"))[1], activated.var(0, ddof=1), rtol=1e-5, atol=1e-6)
     assert [row.layer for row in report.rows] == ["inner/inner_norm", "shared", "after"]
     assert "20 values" in report["shared"].done
 
