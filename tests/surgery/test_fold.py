@@ -593,7 +593,7 @@ def test_other_precisions(policy, tolerance):
         layers.Conv2D(4, 3, **with_policy),
         BatchNormBefore("relu", **with_policy),
         WeightNormalization(layers.Conv2D(4, 3, **with_policy)),
-        layers.BatchNormalization(**with_policy),
+        norm(**with_policy),
     ]
     x = keras.Input((9, 8, 6), dtype="float64" if policy == "float64" else "float32")
     y = x
@@ -677,6 +677,10 @@ def application(name, size):
     return lambda: make(weights=None, input_shape=(size, size, 3), classes=7, classifier_activation=None)
 
 
+LARGE = pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX compiles each operation: minutes")
+
+
+@LARGE
 @pytest.mark.parametrize(
     ("make", "done", "left_over"),
     [
@@ -700,9 +704,9 @@ def test_known_networks(make, done, left_over):
     ("architecture", "size", "normalization", "left_over"),
     [
         *[("resnet20", 8, norm, 10 if norm == "batch_norm_after" else 0) for norm in blocks.NORMALIZATIONS],
-        ("caffenet128", 39, "batch_norm_before", 0),
-        ("caffenet128", 39, "batch_norm_after", 5),
-        ("googlenet128", 79, "weight_norm_mean_only_batch_norm", 0),
+        pytest.param("caffenet128", 39, "batch_norm_before", 0, marks=LARGE),
+        pytest.param("caffenet128", 39, "batch_norm_after", 5, marks=LARGE),
+        pytest.param("googlenet128", 79, "weight_norm_mean_only_batch_norm", 0, marks=LARGE),
     ],
 )
 def test_our_networks(architecture, size, normalization, left_over):
