@@ -587,7 +587,10 @@ def test_layers_that_call_others_themselves():
     ("policy", "tolerance"), [("mixed_float16", 5e-3), ("mixed_bfloat16", 4e-2), ("float64", 1e-12)]
 )
 def test_other_precisions(policy, tolerance):
-    # The factors of a small variance are large: halves lose them in the model that is given, too.
+    if policy == "float64" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no float64 unless asked for it")
+    # That of Keras rounds to float32 on PyTorch, whatever its dtype.
+    norm = BatchNorm if policy == "float64" else layers.BatchNormalization
     with_policy = {"dtype": policy}
     stack = [
         layers.Conv2D(4, 3, **with_policy),
