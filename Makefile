@@ -7,7 +7,7 @@ ADDONS = .venv-tfa/installed
 PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
   tests/properties) tests/test_examples.py::test_examples_of_docstrings
 
-.PHONY: train test test-faults test-backends test-tfa golden lint wheel bench clean
+.PHONY: train test test-faults serve-check test-backends test-tfa golden lint wheel bench clean
 
 # GoogLeNet128 with batch norm on the drawn images of `shapes`, smaller than published to fit into minutes.
 train: $(ENVIRONMENT)
@@ -20,6 +20,10 @@ test: $(ENVIRONMENT)
 # Processes killed, disks filled, files damaged, workers lost.
 test-faults: $(ENVIRONMENT)
 	.venv/bin/python -m pytest --numprocesses auto --quiet tests/faults
+
+# The sample SavedModel of the tree, loaded, and scored on the images beside it.
+serve-check: $(ENVIRONMENT)
+	.venv/bin/python tests/serving/sample.py
 
 # How many images a second the input pipeline makes.
 bench: $(ENVIRONMENT)
