@@ -1,5 +1,6 @@
 """The driver as a command, against the stub servers: what it prints, how it ends, and what it does not import."""
 
+import os
 import pathlib
 import signal
 import socket
@@ -100,8 +101,12 @@ def test_no_server(images):
 def test_ctrl_c(images, api):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-        command = [sys.executable, DRIVER, f"--api={api}", f"--server={address}", "--model=m", "red.png"]
-        running = subprocess.Popen(command, cwd=images, stderr=subprocess.PIPE, text=True)
+        # In the background of a shell that is not interactive, SIGINT is ignored, also by what is started from there.
+        heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+        program = f"import runpy, signal; {heard}; runpy.run_path({str(DRIVER)!r}, run_name='__main__')"
+        path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(DRIVER.parent), os.environ.get("PYTHONPATH", "")])}
+        command = [sys.executable, "-c", program, f"--api={api}", f"--server={address}", "--model=m", "red.png"]
+        running = subprocess.Popen(command, cwd=images, stderr=subprocess.PIPE, text=True, env=path)
         silent.settimeout(30)
         connection, _ = silent.accept()  # It waits for an answer now.
         with connection:

@@ -235,14 +235,14 @@ def test_grpc_classifies_examples(predicting):
 @pytest.mark.parametrize(
     "probabilities",
     [
-        ((2, 3), "tensor_content", [0.25, 0.125, 0.625, 0.5, 0.25, 0.25]),
-        ((2, 3), "float_val", [0.25, 0.125, 0.625, 0.5, 0.25]),  # The last one stands for the rest.
+        ((2, 3), "tensor_content", [0.25, 0.125, 0.625, 0.25, 0.375, 0.375]),
+        ((2, 3), "float_val", [0.25, 0.125, 0.625, 0.25, 0.375]),  # The last one stands for the rest.
     ],
 )
 def test_tensors_in_every_form(predicting, probabilities):
     address, _ = predicting(response(probabilities=probabilities, top_5=TOP_5))
     with connect("grpc", address) as client:
-        assert [answer.scores for answer in client.ask(IMAGES)] == [(0.625, 0.25), (0.5, 0.25)]
+        assert [answer.scores for answer in client.ask(IMAGES)] == [(0.625, 0.25), (0.375, 0.375)]
 
 
 @pytest.mark.parametrize(
