@@ -19,6 +19,7 @@ PORTABLE = (
     "keras_norms.models.",
     "keras_norms.ops.",
     "keras_norms.probe.",
+    "keras_norms.surgery.",
 )
 MODULES = [m.name for m in pkgutil.walk_packages(keras_norms.__path__, "keras_norms.") if m.name.startswith(PORTABLE)]
 

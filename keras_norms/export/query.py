@@ -33,6 +33,6 @@ def serving_example(version):
     folder = pathlib.Path(version).resolve().parent
     volume = shlex.quote(f"{folder}:/models/{folder.name}")
     return f"""\
-docker run -p 8501:8501 -v {volume} -e MODEL_NAME={folder.name} tensorflow/serving
+docker run -p 8501:8501 -v {volume} -e MODEL_NAME={folder.name} tensorflow/serving:2.20.0
 python drivers/query.py --server localhost:8501 --model {folder.name} image.jpg
 """

@@ -26,7 +26,7 @@ def test_python_example_runs(version, pixels, tmp_path):
 def test_serving_example_names_the_model(version):
     server, request = query.serving_example(version).splitlines()
     # The folder of the tests has a space in its name.
-    assert f"-v '{version.parent.resolve()}:/models/tiny' -e MODEL_NAME=tiny tensorflow/serving" in server
+    assert f"-v '{version.parent.resolve()}:/models/tiny' -e MODEL_NAME=tiny tensorflow/serving:2.20.0" in server
     assert request == "python drivers/query.py --server localhost:8501 --model tiny image.jpg"
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from tests.faults import runs
+from tests.faults import processes, runs
 
 
 class Disk:
@@ -112,6 +112,18 @@ def test_full_where_events_are_written(where, flags, named, first, disk, undistu
     small.fill()
     assert re.search(f"/run/{named} cannot be written: .*No space left on device", run.fail())
     assert run.step() == first
+
+
+def test_full_where_the_saved_model_is_written(disk, tmp_path):
+    flags = ("--arch=resnet20", "--image_size=16", "--steps=1", "--batch_size=8")
+    run = runs.Run(tmp_path, flags, processes.DRIVER)
+    small = disk(tmp_path / "saved_models")
+    small.fill()
+    assert re.search(r"saved_models cannot be written: .*No space left on device", run.fail())
+    assert [path.name for path in small.folder.iterdir()] == ["filler"]
+    small.free()
+    assert "epoch 1/1" not in run.finish().out
+    assert (small.folder / "resnet20" / "1" / "saved_model.pb").exists()
 
 
 def test_folder_cannot_be_made(disk, tmp_path):
