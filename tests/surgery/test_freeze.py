@@ -120,6 +120,28 @@ def test_what_is_frozen_around_an_unfrozen_layer_learns_nothing_else():
     assert {path.split("/")[-1] for path in learned(model)} == {"scale", "bias"} | moving
 
 
+@keras.saving.register_keras_serializable()
+class Block(keras.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = keras_norms.BatchNorm(name="norm")
+
+    def build(self, shape):
+        self.factor = self.add_weight(name="factor", shape=(), initializer="ones")
+        self.norm.build(shape)
+
+    def call(self, inputs):
+        return self.norm(inputs * self.factor)
+
+
+def test_a_frozen_layer_around_an_unfrozen_one_keeps_its_own_weights():
+    own = moved(keras.Sequential([keras.Input((3,)), Block(name="block")]))
+    own.trainable = False
+    model, report = unfreeze(own)
+    assert [row.layer for row in report.done] == ["block/norm"]
+    assert [variable.name for variable in model.trainable_variables] == ["scale", "bias"]
+
+
 def test_weights_with_flags_of_their_own_keep_them():
     own = between(keras_norms.BatchNorm(name="norm"))
     own.get_layer("before").kernel.trainable = False
