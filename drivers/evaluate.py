@@ -14,7 +14,7 @@ import environment  # noqa: F401  # first: it sets what TensorFlow reads at its 
 import reporting
 from absl import app, flags
 
-from keras_norms import training
+from keras_norms import export, training
 from keras_norms.training import evaluation, run_folder, subjects
 
 flags.DEFINE_string("run", None, "folder of a run")
@@ -38,6 +38,8 @@ def main(argv):
             raise ValueError("Give one of --run and --saved_model.")
         if given.json and not pathlib.Path(given.json).absolute().parent.is_dir():
             raise FileNotFoundError(f"`json` must be in a folder that exists. Received: json={given.json}.")
+        if given.saved_model:
+            export.check_files(given.saved_model)
         source = subjects.Source(given.dataset, given.data_dir, given.skip_bad_records)
         subject_of = subjects.of_saved_model if given.run is None else subjects.of_run
         subject = subject_of(given.run or given.saved_model, source, given.replicas, given.xla)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import pathlib
 import shlex
 import sys
 
@@ -33,9 +34,7 @@ def write(version, folded, verification, origin):
         "verification": verification,
         "origin": origin,
         "sha256": {
-            str(path.relative_to(version)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(version.rglob("*"))
-            if path.is_file()
+            str(path.relative_to(version)): _digest(path) for path in sorted(version.rglob("*")) if path.is_file()
         },
     }
     path = version / FILE
@@ -51,6 +50,28 @@ def read(version):
     """
     path = version / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def check_files(version):
+    """Compares the files of a version with the digests in its manifest. Without a manifest there is nothing to compare.
+
+    Raises:
+        ValueError: A file is missing or is not what was exported, or the manifest is damaged.
+    """
+    version = pathlib.Path(version)
+    try:
+        digests = (read(version) or {}).get("sha256", {})
+    except ValueError as error:
+        raise ValueError(f"{version / FILE} is damaged: {error}.") from error
+    for name, digest in digests.items():
+        path = version / name
+        if not path.is_file() or _digest(path) != digest:
+            what = "not what was exported" if path.exists() else "missing"
+            raise ValueError(f"The version {version} is damaged: {name} is {what}. Export it again.")
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _signatures(version):

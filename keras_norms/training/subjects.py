@@ -230,7 +230,11 @@ def _loaded(folder):
         raise FileNotFoundError(
             f"`saved_model` must be the folder of one version, with a file saved_model.pb. Received: {folder}."
         )
-    loaded = tf.saved_model.load(folder)
+    try:
+        loaded = tf.saved_model.load(folder)
+    except Exception as error:  # KeyError, IndexError, OpError, ...: TensorFlow 2.21 raises nearly anything
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise OSError(f"The SavedModel {folder} is damaged, or was made for other devices. {reason}") from error
     names = sorted(loaded.signatures)
     if _SIGNATURE not in names:
         raise ValueError(f"A SavedModel must have the signature {_SIGNATURE!r}. Received: {folder}, with {names}.")

@@ -365,6 +365,15 @@ def test_a_saved_model_without_signature_is_refused(tmp_path):
         subjects.of_saved_model(tmp_path / "served", SHAPES)
 
 
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index"])
+def test_a_damaged_saved_model_is_named(name, tmp_path):
+    folder = served(tmp_path / "served")
+    file = folder / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(OSError, match="served is damaged"):
+        subjects.of_saved_model(folder, SHAPES)
+
+
 # What cannot be.
 
 
