@@ -207,7 +207,6 @@ def _converted(path, layer, to, options):
     if not isinstance(layer, _PAIRS):
         return [new]
     activation = rebuild.copied(layer.activation, f"{layer.name}_activation")
-    activation.trainable = layer.trainable and activation.trainable
     return [new, activation] if isinstance(layer, batch_norm_placement.BatchNormBefore) else [activation, new]
 
 
