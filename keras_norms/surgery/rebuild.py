@@ -255,6 +255,9 @@ def _copy_state(old, new):
     old.save_own_variables(store)
     if store:
         new.load_own_variables(store)
+    if isinstance(old, keras.layers.Normalization):
+        # It computes with constants, made of its weights when it was adapted or loaded, not when they were set.
+        new.mean, new.variance = old.mean, old.variance
     if hasattr(old, "save_assets"):  # vocabularies
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)

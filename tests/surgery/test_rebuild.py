@@ -308,3 +308,9 @@ def test_a_layer_without_config_is_named():
     model = keras.Sequential([layers.Input((6,)), WithoutConfig(ops.tanh)])
     with pytest.raises(ValueError, match=r"'without' of class WithoutConfig cannot be made anew.*get_config"):
         rebuild.rebuilt(model)
+
+
+def test_normalization_whose_weights_were_set_computes_with_the_constants_it_has():
+    model = moved(keras.Sequential([keras.Input((3,)), layers.Normalization(), layers.Dense(2)]))
+    images = examples(model)
+    np.testing.assert_array_equal(rebuild.rebuilt(model, {})(images), model(images))
