@@ -102,7 +102,6 @@ class Linear:
             getattr(new, kernel).assign(self.weights[kernel])
         if self.bias is not None:
             new.bias.assign(self.bias.reshape(new.bias.shape))
-        new.trainable = self.layer.trainable
         for weight in (*self.kernels, *([] if self.layer.bias is None else ["bias"])):
             getattr(new, weight).trainable = getattr(self.layer, weight).trainable
         return new
@@ -214,7 +213,7 @@ class EinsumDense(Linear):
         super().__init__(layer)
         operands, self._results = layer.equation.replace(" ", "").split("->")
         self._operands, self._kernel = operands.split(",")
-        # Those of the outputs that are not those of the inputs, in the order of the outputs.
+        # What a bias may have a value for, in the order of the outputs.
         self._units = [letter for letter in self._results if letter in self._kernel]
         if self.bias is not None:
             self.bias = self.bias.reshape([self._length(c) if c in layer.bias_axes else 1 for c in self._units])
@@ -237,10 +236,10 @@ class EinsumDense(Linear):
         return tuple(map(self._length, self._units))
 
     def input_channel(self, axis, rank):
-        return self._letter(axis, rank, self._operands, self._results)
+        return self._letter(axis, rank, self._operands)
 
     def output_channel(self, axis, rank):
-        return self._letter(axis, rank, self._results, self._operands)
+        return self._letter(axis, rank, self._results)
 
     def scale_outputs(self, channel, scale, shift):
         self.weights["kernel"] = self.weights["kernel"] * _along(scale, self._kernel, channel)
@@ -265,12 +264,12 @@ class EinsumDense(Linear):
     def _length(self, letter):
         return self.weights["kernel"].shape[self._kernel.index(letter)]
 
-    def _letter(self, axis, rank, side, other):
+    def _letter(self, axis, rank, side):
         if axis is None:
             return ""
         letters = side.replace("...", "")
         letter = letters[axis - rank] if axis >= rank - len(letters) else None
-        return letter if letter is not None and letter in self._kernel and letter not in other else None
+        return letter if letter is not None and letter in self._kernel else None
 
 
 def _array(variable):

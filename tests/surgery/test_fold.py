@@ -249,6 +249,13 @@ def test_chains():
     assert kinds(new) == ["Conv2D", "Dropout"]
 
 
+def test_a_map_that_is_left_between():
+    model = chain(layers.Conv2D(4, 3), BatchNorm(axis=1, name="left"), BatchNorm(name="norm"))
+    assert "left between them is not folded" in folded(model)[1]["norm"].reason
+    model = chain(BatchNorm(name="norm"), BatchNorm(axis=1, name="left"), layers.Conv2D(4, 3))
+    assert "left between them is not folded" in folded(model)[1]["norm"].reason
+
+
 def test_before_rather_than_after():
     model = chain(layers.Conv2D(4, 3, name="before"), BatchNorm(name="norm"), layers.Conv2D(4, 3, name="after"))
     assert folded(model)[1]["norm"].done == "folded into before"

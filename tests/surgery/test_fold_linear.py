@@ -116,6 +116,21 @@ def test_one_value_for_all_channels(case):
         assert_close(numbers(inputs, x), numbers(layer, x * -3 + 7))
 
 
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_an_axis_that_an_equation_neither_sums_over_nor_makes(use_bias):
+    rng = np.random.default_rng(4)
+    shape = (3, 5, 6)
+    layer = built(lambda **k: layers.EinsumDense("abc,bcd->abd", (5, 4), **axes(k, "bd")), shape, use_bias, rng)
+    x = rng.normal(size=shape).astype("float32")
+    expected = numbers(layer, x)
+    scale, shift = rng.normal(size=5), 10 * rng.normal(size=5)
+    weights = fold_parts.of(layer, None)[0].weights
+    outputs = weights.scaled_outputs(weights.output_channel(1, 3), scale, shift).made()
+    assert_close(numbers(outputs, x), expected * scale[:, None] + shift[:, None])
+    inputs = weights.scaled_inputs(weights.input_channel(1, 3), scale, shift).made()
+    assert_close(numbers(inputs, x), numbers(layer, (x * scale[:, None] + shift[:, None]).astype("float32")))
+
+
 def test_no_bias_where_none_is_needed():
     layer = layers.Dense(4, use_bias=False)
     layer.build((None, 3))

@@ -70,6 +70,13 @@ def shared_model():
     return keras.Model([x, y], [block(x), layers.Subtract()([block(x), block(y)])])
 
 
+def shared_across():
+    """A layer in a model that stands in another, and in that one, too."""
+    dense, inner, x = layers.Dense(6), keras.Input((6,)), keras.Input((6,), name="features")
+    body = keras.Model(inner, dense(layers.ReLU()(dense(inner))), name="body")
+    return keras.Model(x, dense(body(x)))
+
+
 def dicts():
     inputs = {"a": keras.Input((4,), name="a"), "b": keras.Input((4,), name="b", dtype="float16")}
     total = inputs["a"] + ops.cast(inputs["b"], "float32") * 2.0
@@ -121,7 +128,19 @@ def unregistered():
     return keras.Model(x, layers.Lambda(lambda x: np.float32(3) * x)(y))
 
 
-MODELS = [sequential, nested, shared, shared_model, dicts, mixed, wrapped, masked, preprocessed, unregistered]
+MODELS = [
+    sequential,
+    nested,
+    shared,
+    shared_model,
+    shared_across,
+    dicts,
+    mixed,
+    wrapped,
+    masked,
+    preprocessed,
+    unregistered,
+]
 
 
 @pytest.mark.parametrize("make", MODELS)
@@ -152,6 +171,16 @@ def test_trainable_flags_are_those_given():
     assert not new.trainable
     assert flags["body/block/norm"]
     assert not flags["head"]
+
+
+def test_the_flags_of_models_in_models_are_those_given():
+    model = nested()
+    model.trainable = False
+    model.get_layer("body").trainable = True
+    model.get_layer("body").get_layer("block").trainable = False
+    new = rebuild.rebuilt(model)
+    assert [layer.trainable for layer in rebuild.nested(new)] == [layer.trainable for layer in rebuild.nested(model)]
+    assert_same(new, model)
 
 
 def test_the_flags_of_new_layers_stay():
