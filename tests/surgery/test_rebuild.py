@@ -342,4 +342,5 @@ def test_a_layer_without_config_is_named():
 def test_normalization_whose_weights_were_set_computes_with_the_constants_it_has():
     model = moved(keras.Sequential([keras.Input((3,)), layers.Normalization(), layers.Dense(2)]))
     images = examples(model)
-    np.testing.assert_array_equal(rebuild.rebuilt(model, {})(images), model(images))
+    actual, expected = (ops.convert_to_numpy(m(images)) for m in (rebuild.rebuilt(model), model))
+    np.testing.assert_array_equal(actual, expected)
