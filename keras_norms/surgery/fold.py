@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_norms.surgery import fold_graph, fold_parts, fold_search, fold_weights, rebuild, report
+from keras_norms.surgery import fold_graph, fold_layers, fold_parts, fold_search, fold_weights, rebuild, report
 
 
 def fold(model):
@@ -89,11 +89,11 @@ class _Folding:
         """Yields the rows of the report."""
         for layer in self._layers:
             path = self._path_of[id(layer)]
-            if isinstance(layer, fold_parts.FOLDABLE):
+            if isinstance(layer, fold_layers.FOLDABLE):
                 yield report.Row(path, self._done(layer), self._reason(layer))
             elif not isinstance(layer, keras.layers.Wrapper):
                 for inner in rebuild.nested(layer)[1:]:
-                    if isinstance(inner, fold_parts.FOLDABLE) and id(inner) not in self._path_of:
+                    if isinstance(inner, fold_layers.FOLDABLE) and id(inner) not in self._path_of:
                         reason = f"it is part of {path} ({type(layer).__name__}), which calls it by itself"
                         yield report.Row(f"{path}/{inner.name}", reason=reason)
 
@@ -106,7 +106,7 @@ class _Folding:
             return [fold_parts.Part(layer, "is in a wrapper elsewhere, too")]
         if id(layer) not in self._parts:
             # With the layer: an id is its own only as long as it lives.
-            self._parts[id(layer)] = layer, fold_parts.of(layer, self._names.get(id(layer)))
+            self._parts[id(layer)] = layer, fold_layers.of(layer, self._names.get(id(layer)))
         return self._parts[id(layer)][1]
 
     def _sources(self, step, path):

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from keras_norms.layers import GroupedConv2D
-from keras_norms.surgery import fold_linear, fold_parts
+from keras_norms.surgery import fold_layers, fold_linear, fold_parts
 
 # The layer without zero padding, and an input of more than one position.
 CASES = {
@@ -65,7 +65,7 @@ def test_a_map_of_the_outputs(case, use_bias):
     channels = expected.shape[-1]
     scale, shift = rng.normal(size=channels), 10 * rng.normal(size=channels)
     scale[1] = 0.0
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     folded = weights.scaled_outputs(weights.output_channel(expected.ndim - 1, expected.ndim), scale, shift).made()
     assert_close(numbers(folded, x), expected * scale + shift)
     assert folded.name == layer.name
@@ -80,7 +80,7 @@ def test_a_map_of_the_inputs(case, use_bias):
     x = rng.normal(size=shape).astype("float32")
     scale, shift = rng.normal(size=shape[-1]), 10 * rng.normal(size=shape[-1])
     scale[1] = 0.0
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     assert not weights.adds_zeros
     folded = weights.scaled_inputs(weights.input_channel(len(shape) - 1, len(shape)), scale, shift).made()
     assert_close(numbers(folded, x), numbers(layer, (x * scale + shift).astype("float32")))
@@ -94,7 +94,7 @@ def test_a_factor_of_the_inputs_where_zeros_are_padded(case):
     layer.padding = "same"
     x = rng.normal(size=shape).astype("float32")
     scale = rng.normal(size=shape[-1])
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     assert weights.adds_zeros
     folded = weights.scaled_inputs(weights.input_channel(len(shape) - 1, len(shape)), scale, np.zeros(shape[-1])).made()
     assert_close(numbers(folded, x), numbers(layer, (x * scale).astype("float32")))
@@ -106,7 +106,7 @@ def test_one_value_for_all_channels(case):
     make, shape = ALL[case]
     layer = built(make, shape, True, rng)
     x = rng.normal(size=shape).astype("float32")
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     scale, shift = np.float64(-3.0), np.float64(7.0)
     expected = numbers(layer, x)
     outputs = weights.scaled_outputs(weights.output_channel(None, expected.ndim), scale, shift).made()
@@ -124,7 +124,7 @@ def test_an_axis_that_an_equation_neither_sums_over_nor_makes(use_bias):
     x = rng.normal(size=shape).astype("float32")
     expected = numbers(layer, x)
     scale, shift = rng.normal(size=5), 10 * rng.normal(size=5)
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     outputs = weights.scaled_outputs(weights.output_channel(1, 3), scale, shift).made()
     assert_close(numbers(outputs, x), expected * scale[:, None] + shift[:, None])
     inputs = weights.scaled_inputs(weights.input_channel(1, 3), scale, shift).made()
@@ -134,7 +134,7 @@ def test_an_axis_that_an_equation_neither_sums_over_nor_makes(use_bias):
 def test_no_bias_where_none_is_needed():
     layer = layers.Dense(4, use_bias=False)
     layer.build((None, 3))
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     assert weights.scaled_outputs("channels", np.full(4, 2.0), np.zeros(4)).made().bias is None
     assert weights.scaled_outputs("channels", np.full(4, 2.0), np.ones(4)).made().bias is not None
 
@@ -143,7 +143,7 @@ def test_the_weights_of_the_layer_stay():
     layer = layers.Dense(4)
     layer.build((None, 3))
     before = ops.convert_to_numpy(layer.kernel).copy()
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     weights.scaled_outputs("channels", np.full(4, 2.0), np.ones(4))
     np.testing.assert_array_equal(weights.weights["kernel"], before)
     np.testing.assert_array_equal(ops.convert_to_numpy(layer.kernel), before)
@@ -153,11 +153,11 @@ def test_flags_are_kept():
     layer = layers.Conv2D(4, 3)
     layer.build((None, 5, 5, 3))
     layer.kernel.trainable = False
-    new = fold_parts.of(layer, None)[0].weights.made()
+    new = fold_layers.of(layer, None)[0].weights.made()
     assert not new.kernel.trainable
     assert new.bias.trainable
     layer.trainable = False
-    assert not fold_parts.of(layer, None)[0].weights.made().trainable
+    assert not fold_layers.of(layer, None)[0].weights.made().trainable
 
 
 @pytest.mark.parametrize(
@@ -177,12 +177,12 @@ def test_equations_that_are_not_folded_into(equation, bias_axes, reason):
 def test_an_axis_that_is_not_that_of_the_channels():
     first = layers.Conv2D(4, 3, data_format="channels_first")
     first.build((None, 3, 8, 8))
-    weights = fold_parts.of(first, None)[0].weights
+    weights = fold_layers.of(first, None)[0].weights
     assert weights.output_channel(1, 4) is not None
     assert weights.output_channel(3, 4) is None
     einsum = layers.EinsumDense("abc,cd->abd", (5, 4))
     einsum.build((None, 5, 6))
-    weights = fold_parts.of(einsum, None)[0].weights
+    weights = fold_layers.of(einsum, None)[0].weights
     assert [weights.output_channel(axis, 3) for axis in (0, 1, 2)] == [None, None, "d"]
     assert [weights.input_channel(axis, 3) for axis in (0, 1, 2)] == [None, None, "c"]
 
@@ -191,7 +191,7 @@ def test_weights_beyond_the_dtype_do_not_fit():
     layer = layers.Dense(2, dtype="float16")
     layer.build((None, 2))
     layer.kernel.assign(np.full((2, 2), 100.0))
-    weights = fold_parts.of(layer, None)[0].weights
+    weights = fold_layers.of(layer, None)[0].weights
     assert weights.scaled_outputs("channels", np.full(2, 600.0), np.zeros(2)).fits()
     assert not weights.scaled_outputs("channels", np.full(2, 700.0), np.zeros(2)).fits()
     assert not weights.scaled_outputs("channels", np.ones(2), np.full(2, np.nan)).fits()
@@ -202,10 +202,10 @@ def test_kernels_that_are_computed_are_left(change):
     layer = layers.Dense(4)
     layer.build((None, 8))
     layer.quantize("int8") if change == "quantized" else layer.enable_lora(2)
-    assert not isinstance(fold_parts.of(layer, None)[0], fold_parts.Linear)
+    assert not isinstance(fold_layers.of(layer, None)[0], fold_parts.Linear)
 
 
 def test_every_class_of_layer_is_among_the_cases():
     kinds = {type(make(use_bias=True)) for make, _ in ALL.values()}
-    assert kinds == set(fold_parts._LINEAR)
+    assert kinds == set(fold_parts.LINEAR)
     assert issubclass(GroupedConv2D, keras.layers.Conv2D)
