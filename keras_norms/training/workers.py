@@ -105,7 +105,8 @@ def _of_first_replica(words):
 
 
 def _of_all(words):
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, words)
+    # A copy: the collective looks for the device of its value, and an argument has none.
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(words))
 
 
 def _words(value):
