@@ -40,12 +40,13 @@ def of_run(given):
     outcome, settings, told = subjects.outcome_of_run(given.run, given.data_dir)
     model, result = outcome.model, outcome.result
     if given.statistics == "recomputed":
+        recipe = settings.recipe
         batches = pipeline.training_batches(
-            outcome.dataset, outcome.prepare, settings.recipe.batch_size, settings.seed, *_augmented(settings.recipe)
+            outcome.dataset, outcome.prepare, recipe.batch_size, settings.seed, recipe.crop, recipe.flip
         )
         model, report = surgery.recompute_statistics(model, batches, given.batches)
         told = [*told, str(report)]
-        result = {**result, **_tested(model, outcome, settings.recipe.batch_size)}
+        result = {**result, **_tested(model, outcome, recipe.batch_size)}
     origin = {**run_folder.origin(settings.folder, result), "statistics": given.statistics}
     if given.statistics == "recomputed":
         origin["batches"] = given.batches
@@ -80,10 +81,6 @@ def of_keras_file(given):
     }
     pixels = _pixels(given.images, image_shape)
     return Exported(path.stem, model, tuple(class_names), prepare, pixels, origin, [])
-
-
-def _augmented(recipe):
-    return recipe.crop, recipe.flip
 
 
 def _tested(model, outcome, batch_size):
