@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_norms.layers import moving_statistics
+from keras_norms.surgery import paths
 
 _FAMILY = (moving_statistics.MovingStatistics, keras.layers.BatchNormalization)
 
@@ -18,7 +19,7 @@ def layers(model):
     Raises:
         ValueError: There is none.
     """
-    found = {path: layer for path, layer in _everything(model, "", set()) if isinstance(layer, _FAMILY)}
+    found = {path: layer for path, layer in paths.everything(model) if isinstance(layer, _FAMILY)}
     if not found:
         raise ValueError(
             "`model` must have a layer with moving statistics: keras.layers.BatchNormalization, BatchNorm or another "
@@ -60,13 +61,3 @@ def variables_and_values(layer, mean, variance):
         for name, variable in variables.items()
         if variable is not None
     ]
-
-
-def _everything(layer, prefix, seen):
-    # Private: Keras 3.15 has nothing public that knows the layers right inside of all layers.
-    for inner in layer._flatten_layers(include_self=False, recursive=False):
-        if id(inner) in seen:
-            continue
-        seen.add(id(inner))
-        yield f"{prefix}{inner.name}", inner
-        yield from _everything(inner, f"{prefix}{inner.name}/", seen)

@@ -4,6 +4,7 @@ import keras
 
 from keras_norms.layers import bias, moving_statistics, reparameterization, scale, weight_normalization
 from keras_norms.surgery.loading import layouts
+from keras_norms.surgery.paths import everything
 
 # What computes the weights of a layer from others speaks for it.
 _REPARAMETERIZED = (reparameterization.Reparameterization, keras.layers.SpectralNormalization)
@@ -16,7 +17,7 @@ def layers_of(model):
         Dict from paths, the names of what is around a layer and its own joined by "/", to layers. A layer in several
         places has the path of the first.
     """
-    return {path: layer for path, layer in _everything(model, "", set()) if _own_variables(layer)}
+    return {path: layer for path, layer in everything(model, closed=_REPARAMETERIZED) if _own_variables(layer)}
 
 
 def is_batch_norm(layer):
@@ -59,17 +60,6 @@ def modules_for(paths, source, names):
             found[path] = source.modules[name]
     _check_once(found, names)
     return found
-
-
-def _everything(layer, prefix, seen):
-    # Private: Keras 3.15 has nothing public that knows the layers right inside of all layers.
-    for inner in layer._flatten_layers(include_self=False, recursive=False):
-        if id(inner) in seen:
-            continue
-        seen.add(id(inner))
-        yield f"{prefix}{inner.name}", inner
-        if not isinstance(inner, _REPARAMETERIZED):
-            yield from _everything(inner, f"{prefix}{inner.name}/", seen)
 
 
 def _own_variables(layer):
