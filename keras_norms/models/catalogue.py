@@ -1,6 +1,7 @@
 """The networks by name, with what their authors chose, and the one place where a name becomes a model."""
 
 import dataclasses
+import difflib
 import functools
 import numbers
 from collections.abc import Callable, Mapping
@@ -16,13 +17,14 @@ class Architecture:
     """A published network.
 
     Attributes:
-        network: Function `(blocks, images, classes, dropout)`. Returns the logits, or a dict of them.
+        network: Function `(blocks, images, classes, dropout, **options)`. Returns the logits, or a dict of them.
         blocks: `Blocks` without normalization, with the initializer, the momentum and the activation published.
         input_shape: Tuple `(height, width, channels)`.
         classes: Integer.
         minimum_size: Integer, the smallest height and width the network can take.
         dropout: Dict from the places where the network can drop units to the rates published.
         loss_weights: Dict from outputs to the weights of their losses; None for a network with one output.
+        options: Dict from the network's own options to the tuples of the values they can have, the published one first.
     """
 
     network: Callable
@@ -32,6 +34,7 @@ class Architecture:
     minimum_size: int
     dropout: Mapping[str, float]
     loss_weights: Mapping[str, float] | None = None
+    options: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
 
 def _cifar(units):
@@ -83,8 +86,10 @@ def build(
     normalization="none",
     use_scale=True,
     use_bias=True,
-    activation="relu",
+    activation=None,
     dropout=None,
+    keeps_bias=None,
+    options=None,
     synchronized=False,
 ):
     """Builds a model that returns logits.
@@ -100,8 +105,12 @@ def build(
         use_scale, use_bias: Booleans, whether the normalization, where there is one, has a learned scale and bias.
             `"weight_norm_trelu"` has neither: thresholds take their place.
         activation: Name of a Keras activation or of one of ours ("prelu", "rrelu", "divisor_rrelu", "vlrelu", "trelu",
-            "tprelu"), callable or Keras layer. Every place gets a new layer of its kind.
+            "tprelu"), callable or Keras layer; None for the published one. Every place gets a new layer of its kind.
         dropout: Float in [0, 1), in place of every rate of the network, 0 for no dropout; None for the published rates.
+        keeps_bias: Boolean, whether a linear layer has a bias also where the normalization cancels it; None for what
+            was published.
+        options: Mapping from options of the network, the keys of `Architecture.options`, to their values. Those not
+            named have the published value.
         synchronized: Boolean, whether the normalization's batch statistics are those of all replicas together.
 
     Returns:
@@ -121,17 +130,44 @@ def build(
     _check_input_shape(input_shape, name)
     _check_classes(classes)
     _check_dropout(dropout)
+    options = _checked_options({} if options is None else options, name)
+    published = architecture.blocks
     blocks = dataclasses.replace(
-        architecture.blocks,
+        published,
+        keeps_bias=published.keeps_bias if keeps_bias is None else keeps_bias,
         normalization=normalization,
         use_scale=use_scale,
         use_bias=use_bias,
-        activation=activations.checked(activation),
+        activation=published.activation if activation is None else activations.checked(activation),
         synchronized=synchronized,
     )
     rates = architecture.dropout if dropout is None else dict.fromkeys(architecture.dropout, dropout)
     images = keras.Input(input_shape, name="images")
-    return keras.Model(images, architecture.network(blocks, images, classes, rates), name=name)
+    return keras.Model(images, architecture.network(blocks, images, classes, rates, **options), name=name)
+
+
+def _checked_options(options, name):
+    """Returns the options of the network called `name`, the published value where none is given."""
+    allowed = ARCHITECTURES[name].options
+    if not isinstance(options, Mapping):
+        raise ValueError(f"`options` must be a mapping from names to values. Received: options={options!r}.")
+    for option, value in options.items():
+        if option not in allowed:
+            raise ValueError(f"{_unknown_option(option, name)} Received: options={options!r}.")
+        # By type too: `True == 1`.
+        if (type(value), value) not in [(type(one), one) for one in allowed[option]]:
+            raise ValueError(
+                f"The option `{option}` of {name} must be one of {allowed[option]}. Received: options={options!r}."
+            )
+    return {option: options.get(option, values[0]) for option, values in allowed.items()}
+
+
+def _unknown_option(option, name):
+    names = list(ARCHITECTURES[name].options)
+    if not names:
+        return f"{name} has no options."
+    nearest = difflib.get_close_matches(str(option), names, n=1, cutoff=0)[0]
+    return f"{name} has no option `{option}`; the nearest of {names} is `{nearest}`."
 
 
 def _check_input_shape(input_shape, name):
