@@ -42,6 +42,8 @@ class Normalization:
             `name`. The activation is None where there is none.
         add: Function `(name)`. Returns the layer that adds the two branches of a residual unit.
         after_add: Function `(activation, name)`. Returns the list of the layers that activate the sum.
+        normalizes_sums: Boolean, whether what follows the last linear layer of a branch can follow the addition
+            instead.
     """
 
     linear: Callable
@@ -49,6 +51,7 @@ class Normalization:
     after: Callable = _activation
     add: Callable = keras.layers.Add
     after_add: Callable = _activated
+    normalizes_sums: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,9 @@ class Blocks:
                 f"Received: normalization={self.normalization!r}."
             )
 
-    def convolution(self, x, filters, kernel_size, name, strides=1, groups=1, padded=True, activate=True):
+    def convolution(
+        self, x, filters, kernel_size, name, strides=1, groups=1, padded=True, activate=True, normalized_sum=False
+    ):
         """Applies a square convolution and what follows it.
 
         Args:
@@ -96,11 +101,12 @@ class Blocks:
             padded: Boolean, whether `kernel_size // 2` zeros are added on each side. The kernels are then centred on
                 every `strides`-th pixel from the first.
             activate: Boolean, whether the activation of the network is applied.
+            normalized_sum: Boolean, whether what follows is left to `add`, behind the addition.
 
         Returns:
             Keras tensor of shape `(batch, height, width, filters)`.
         """
-        if padded and strides > 1:
+        if padded and strides > 1 and kernel_size > 1:
             # Keras' "same" adds zeros at the far end first, and so centres on the second pixel where a side is even.
             x = keras.layers.ZeroPadding2D(kernel_size // 2, data_format="channels_last", name=f"{name}_padding")(x)
         convolution = keras.layers.Conv2D if groups == 1 else grouped_convolution.GroupedConv2D
@@ -115,7 +121,7 @@ class Blocks:
             **self._weights(activation),
             name=name,
         )
-        return self._followed(x, layer, activation)
+        return layer(x) if normalized_sum else self._followed(x, layer, activation)
 
     def dense(self, x, units, name):
         """Applies a dense layer with its normalization and activation.
@@ -140,14 +146,36 @@ class Blocks:
             name=name,
         )(x)
 
-    def add(self, branches, name):
-        """Adds the branches of a residual unit, a list of Keras tensors of the same shape, and activates the sum."""
+    def add(self, branches, name, activate=True, normalized_sum=False):
+        """Adds the branches of a residual unit and applies what follows the sum.
+
+        Args:
+            branches: List of Keras tensors of the same shape.
+            name: String, the name of the unit.
+            activate: Boolean, whether the activation of the network is applied.
+            normalized_sum: Boolean, whether a branch ends in a convolution that left its normalization to the sum.
+
+        Returns:
+            Keras tensor of the shape of the branches.
+        """
         normalization = NORMALIZATIONS[self.normalization]
+        activation = self.activation if activate else None
+        if normalized_sum and not normalization.normalizes_sums:
+            raise ValueError(
+                "`normalized_sum` moves batch norm behind the addition: `normalization` must be one of "
+                f"{[name for name, row in NORMALIZATIONS.items() if row.normalizes_sums]}. "
+                f"Received: normalization={self.normalization!r}."
+            )
         x = normalization.add(name=f"{name}_add")(branches)
-        if self.activation is not None:
-            for activation in normalization.after_add(self.activation, f"{name}_activation"):
-                x = activation(x)
+        for following in self._after_add(activation, name, normalized_sum):
+            x = following(x)
         return x
+
+    def _after_add(self, activation, name, normalized_sum):
+        normalization = NORMALIZATIONS[self.normalization]
+        if normalized_sum:
+            return normalization.after(self, activation, name)
+        return [] if activation is None else normalization.after_add(activation, f"{name}_activation")
 
     def _weights(self, activation):
         return {
@@ -256,8 +284,12 @@ def _if_used(blocks, activation):
 
 NORMALIZATIONS = {
     "none": Normalization(_plain, _always),
-    "batch_norm_before": Normalization(_plain, _if_kept, _batch_norm(batch_norm_placement.BatchNormBefore)),
-    "batch_norm_after": Normalization(_plain, _if_kept_or_activated, _batch_norm(batch_norm_placement.BatchNormAfter)),
+    "batch_norm_before": Normalization(
+        _plain, _if_kept, _batch_norm(batch_norm_placement.BatchNormBefore), normalizes_sums=True
+    ),
+    "batch_norm_after": Normalization(
+        _plain, _if_kept_or_activated, _batch_norm(batch_norm_placement.BatchNormAfter), normalizes_sums=True
+    ),
     "weight_norm": Normalization(_weight_normalized, _if_used),
     "weight_norm_mean_only_batch_norm": Normalization(_weight_normalized, _never, _centred),
     "weight_norm_trelu": Normalization(_strict, _never, _after_threshold, after_add=_threshold_of_sum),

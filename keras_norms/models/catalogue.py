@@ -47,6 +47,11 @@ def _cifar(units):
         classes=10,
         minimum_size=1,
         dropout={"classifier": 0.0},
+        options={
+            "normalized_sum": (False, True),
+            "activated_sum": (True, False),
+            "shortcut": ("identity", "projection"),
+        },
     )
 
 

@@ -1,8 +1,11 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
 
 from keras_norms import models
+from keras_norms.layers import batch_norm
 
 NORMALIZATIONS = ["none", "batch_norm_before", "batch_norm_after"]
 
@@ -135,3 +138,122 @@ def test_an_activation_with_weights_has_them_at_every_place(layers, places):
     # The stem, and twice each unit.
     assert sum(weight.shape[-1] for weight in slopes) == 16 + 2 * 3 * (16 + 32 + 64)
     assert not activation.built
+
+
+ALTERNATES = {
+    "published": {},
+    "normalized sum": {"normalized_sum": True},
+    "no activation": {"activated_sum": False},
+    "both": {"normalized_sum": True, "activated_sum": False},
+}
+# What stands between the second convolution of a unit and the next unit, in this order.
+ENDS = {
+    ("batch_norm_before", "published"): ["conv2_batch_norm", "add", "activation"],
+    ("batch_norm_before", "normalized sum"): ["add", "batch_norm"],
+    ("batch_norm_before", "no activation"): ["conv2_batch_norm", "add"],
+    ("batch_norm_before", "both"): ["add", "batch_norm"],
+    ("none", "no activation"): ["add"],
+    ("normprop", "no activation"): ["add"],
+    ("weight_norm_trelu", "published"): ["add", "activation"],
+    ("weight_norm_trelu", "no activation"): ["add"],
+}
+
+
+@pytest.mark.parametrize(("normalization", "alternate"), ENDS)
+def test_ends_of_units(normalization, alternate, sources):
+    model = models.build("resnet20", normalization=normalization, options=ALTERNATES[alternate])
+    linear = {"weight_norm_trelu": "conv2_weight_norm", "normprop": "conv2_normprop"}.get(normalization, "conv2")
+    chain = [f"stage2_unit2_{part}" for part in (linear, *ENDS[normalization, alternate])]
+    for before, after in itertools.pairwise(chain):
+        assert sources(model, after)[-1] == before
+    assert sources(model, "stage2_unit3_add")[0] == chain[-1]
+    parts = {layer.name for layer in model.layers if layer.name.startswith("stage2_unit2_")}
+    assert {name for name in parts if "conv1" not in name} == set(chain)
+
+
+@pytest.mark.parametrize("alternate", ["normalized sum", "both"])
+@pytest.mark.parametrize("normalization", ["batch_norm_before", "batch_norm_after"])
+def test_a_normalized_sum_is_that_of_both_branches(normalization, alternate, moved, output_of, hostile):
+    model = models.build("resnet20", (8, 8, 3), normalization=normalization, options=ALTERNATES[alternate])
+    model, x, unit = moved(model), hostile((4, 8, 8, 3)), "stage1_unit1"
+    read, branch, result = (
+        output_of(model, name, x) for name in ("stem_batch_norm", f"{unit}_conv2", f"{unit}_batch_norm")
+    )
+    layer = model.get_layer(f"{unit}_batch_norm")
+    mean, variance = (keras.ops.convert_to_numpy(statistic) for statistic in layer.statistics())
+    scale, bias = (keras.ops.convert_to_numpy(weight) for weight in (layer.scale, layer.bias))
+
+    def normalized(x):
+        return (x - mean) / np.sqrt(variance + 1e-5) * scale + bias
+
+    activated = alternate == "normalized sum"
+    expected = read.astype("float64") + branch
+    if activated and normalization == "batch_norm_before":
+        expected = np.maximum(normalized(expected), 0)
+    else:
+        expected = normalized(np.maximum(expected, 0) if activated else expected)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("alternate", ALTERNATES)
+def test_alternates_have_the_parameters_of_the_reference(alternate):
+    arguments = {"normalization": "batch_norm_before", "options": ALTERNATES[alternate]}
+    model = models.build("resnet20", **arguments)
+    assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 269_722
+    keeping = models.build("resnet20", **arguments, keeps_bias=True)
+    assert sum(np.prod(weight.shape) for weight in keeping.trainable_weights) == 270_410
+
+
+@pytest.mark.parametrize(("activated", "biased"), [(True, True), (False, False)])
+def test_the_bias_before_a_normalized_sum_stays_where_it_matters(activated, biased):
+    options = {"normalized_sum": True, "activated_sum": activated}
+    model = models.build("resnet20", normalization="batch_norm_after", options=options)
+    assert model.get_layer("stage1_unit1_conv2").use_bias is biased
+    assert model.get_layer("stage1_unit1_conv1").use_bias
+
+
+@pytest.mark.parametrize(
+    "normalization", ["none", "weight_norm", "weight_norm_mean_only_batch_norm", "weight_norm_trelu", "normprop"]
+)
+def test_only_batch_norm_can_stand_behind_the_addition(normalization):
+    with pytest.raises(ValueError, match=r"^`normalized_sum` moves batch norm behind the addition: .* must") as error:
+        models.build("resnet20", normalization=normalization, options={"normalized_sum": True})
+    assert str(error.value).endswith(f"Received: normalization={normalization!r}.")
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch_norm_before", "normprop"])
+def test_projections_stand_where_the_shape_changes(normalization, sources):
+    options = {"shortcut": "projection"}
+    model = models.build("resnet20", normalization=normalization, options=options)
+    parts = [layer.name for layer in model.layers if "projection" in layer.name]
+    follows = {"none": [""], "batch_norm_before": ["", "_batch_norm"], "normprop": ["_normprop"]}[normalization]
+    assert parts == [f"stage{stage}_unit1_projection{part}" for stage in (2, 3) for part in follows]
+    assert sources(model, "stage3_unit1_add")[0] == parts[-1]
+    assert not [layer.name for layer in model.layers if "subsample" in layer.name or "channels" in layer.name]
+
+
+def test_projections_have_their_own_norm_and_parameters():
+    model = models.build("resnet20", normalization="batch_norm_before", options={"shortcut": "projection"})
+    assert type(model.get_layer("stage2_unit1_projection_batch_norm")) is batch_norm.BatchNorm
+    # Kernels of 16 x 32 and 32 x 64, a scale and a bias for each channel.
+    assert sum(np.prod(weight.shape) for weight in model.trainable_weights) == 269_722 + 512 + 2_048 + 2 * (32 + 64)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 3), (9, 7, 3)])
+def test_projections_read_every_second_pixel(shape, moved, output_of, hostile):
+    model = moved(models.build("resnet20", shape, options={"shortcut": "projection"}))
+    kernel, bias = model.get_layer("stage2_unit1_projection").get_weights()
+    x = hostile((2, *shape))
+    read, projected = (output_of(model, f"stage{name}", x) for name in ("1_unit3_activation", "2_unit1_projection"))
+    expected = read[:, ::2, ::2].astype("float64") @ kernel[0, 0] + bias
+    np.testing.assert_allclose(projected, expected, rtol=1e-4, atol=1e-5 * abs(expected).max())
+
+
+@pytest.mark.parametrize("options", [ALTERNATES["both"], {"shortcut": "projection"}])
+def test_saved_alternates_give_the_same_logits(options, moved, predicted, hostile, tmp_path):
+    model = moved(models.build("resnet20", (8, 8, 3), normalization="batch_norm_before", options=options))
+    model.save(tmp_path / "model.keras")
+    x = hostile((2, 8, 8, 3))
+    logits = predicted(model, x)
+    np.testing.assert_array_equal(predicted(keras.models.load_model(tmp_path / "model.keras"), x), logits)
+    assert logits.std() > 0
