@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from keras_norms.models import activations, caffenet, googlenet, resnet_cifar
+from keras_norms.models import activations, alexnet, caffenet, googlenet, resnet_cifar
 from keras_norms.models import blocks as network_blocks
 
 
@@ -81,6 +81,16 @@ ARCHITECTURES = {
     "resnet44": _cifar(units=7),
     "resnet56": _cifar(units=9),
     "resnet110": _cifar(units=18),
+    "alexnet": Architecture(
+        network=alexnet.alexnet,
+        # MXNet's Xavier with its defaults. The momentum is that of its Gluon.
+        blocks=network_blocks.Blocks(keras.initializers.GlorotUniform(), momentum=0.9, keeps_bias=True),
+        input_shape=(224, 224, 1),
+        classes=10,
+        minimum_size=67,
+        dropout={"fc1": 0.2, "fc2": 0.5},
+        options={"fc2": (4096, 2048)},
+    ),
 }
 
 
@@ -109,8 +119,8 @@ def build(
             `initializers.residual_weight_norm(model, {".*conv2": 1 / 18})`.
         use_scale, use_bias: Booleans, whether the normalization, where there is one, has a learned scale and bias.
             `"weight_norm_trelu"` has neither: thresholds take their place.
-        activation: Name of a Keras activation or of one of ours ("prelu", "rrelu", "divisor_rrelu", "vlrelu", "trelu",
-            "tprelu"), callable or Keras layer; None for the published one. Every place gets a new layer of its kind.
+        activation: Name of a Keras activation or of one of ours, a key of `ACTIVATIONS`; callable or Keras layer; None
+            for the published one. Every place gets a new layer of its kind.
         dropout: Float in [0, 1), in place of every rate of the network, 0 for no dropout; None for the published rates.
         keeps_bias: Boolean, whether a linear layer has a bias also where the normalization cancels it; None for what
             was published.

@@ -42,22 +42,38 @@ def test_a_layer_is_made_anew_with_its_arguments():
     assert one.negative_slope == 0.7
 
 
-OURS = ["prelu", "rrelu", "divisor_rrelu", "vlrelu", "trelu", "tprelu"]
+OURS = {
+    "prelu": keras_norms.PReLU,
+    "prelu_0.3": keras_norms.PReLU,
+    "rrelu": keras_norms.RReLU,
+    "rrelu_10_30": keras_norms.DivisorRReLU,
+    "divisor_rrelu": keras_norms.DivisorRReLU,
+    "vlrelu": keras_norms.VLReLU,
+    "trelu": keras_norms.TReLU,
+    "tprelu": keras_norms.TPReLU,
+}
 CAFFENET = {"input_shape": (39, 39, 1), "classes": 2}
 CHANNELS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256, "fc6": 2048, "fc7": 2048}
 
 
 def test_ours_have_names():
-    assert list(models.ACTIVATIONS) == OURS
-    for name in OURS:
-        layer = activations.checked(name)
-        assert type(layer).__module__.startswith("keras_norms.layers.")
-        assert type(layer).__name__.lower() == name.replace("_", "")
+    assert list(models.ACTIVATIONS) == list(OURS)
+    for name, kind in OURS.items():
+        assert type(activations.checked(name)) is kind
         assert name in str(activations._error("foo"))
     # No name of Keras is hidden by one of ours.
     for name in OURS:
         with pytest.raises(ValueError, match="Could not interpret"):
             keras.activations.get(name)
+
+
+def test_those_of_the_caffenet_benchmark_have_its_arguments():
+    layer = activations.checked("prelu_0.3")
+    layer.build((None, 2))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer.slope), np.float32([0.3, 0.3]))
+    divisors = activations.checked("rrelu_10_30")
+    assert (divisors.lower, divisors.upper) == (10, 30)
+    assert divisors.inference_slope == pytest.approx((np.log(30) - np.log(10)) / 20)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +82,13 @@ def test_ours_have_names():
 )
 def test_ours_by_name_in_a_network(name, normalization, moved, predicted, hostile):
     model = moved(models.build("resnet20", (8, 8, 3), classes=3, normalization=normalization, activation=name))
-    kind = models.ACTIVATIONS[name]
-    assert len({id(layer) for layer in model._flatten_layers() if isinstance(layer, kind)}) == 19
+    assert len({id(layer) for layer in model._flatten_layers() if type(layer) is OURS[name]}) == 19
     x = hostile((4, 8, 8, 3))
     logits = predicted(model, x)
     assert np.isfinite(logits).all()
     np.testing.assert_array_equal(predicted(model, x), logits)
     in_training = [keras.ops.convert_to_numpy(model(x, training=True)) for _ in range(2)]
-    assert (in_training[0] != in_training[1]).any() == (name in ("rrelu", "divisor_rrelu"))
+    assert (in_training[0] != in_training[1]).any() == ("rrelu" in name)
 
 
 @pytest.mark.parametrize("normalization", ["none", "batch_norm_after"])

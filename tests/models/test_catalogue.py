@@ -18,6 +18,7 @@ PUBLISHED = {
     "resnet44": (660_170 - 3_168, 658_586 - 3_168, 658_586 - 3_168 + 16 + 7 * 112, 1_584, 43, 97.2),
     "resnet56": (855_050 - 4_064, 853_018 - 4_064, 853_018 - 4_064 + 16 + 9 * 112, 2_032, 55, 125.5),
     "resnet110": (1_732_010 - 8_096, 1_727_962 - 8_096, 1_727_962 - 8_096 + 16 + 18 * 112, 4_048, 109, 252.9),
+    "alexnet": (46_764_746, 46_764_746, 46_764_746, 9_568, 7, 938.15),
 }
 # The totals as published, where all normalizations have scale and bias.
 PUBLISHED_TOTALS = {
@@ -28,7 +29,10 @@ PUBLISHED_TOTALS = {
     "resnet44": 658_586,
     "resnet56": 853_018,
     "resnet110": 1_727_962,
+    "alexnet": 46_783_882,
 }
+INPUTS = {"caffenet128": (128, 128, 3), "googlenet128": (128, 128, 3), "alexnet": (224, 224, 1)}
+CLASSES = {"caffenet128": 1000, "googlenet128": 1000}
 
 
 def trainable(model):
@@ -112,9 +116,8 @@ def test_multiply_adds_with_the_auxiliary_classifiers(plain):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_input_and_classes(name, plain):
-    is_cifar = name.startswith("resnet")
-    assert plain[name].input_shape == ((None, 32, 32, 3) if is_cifar else (None, 128, 128, 3))
-    assert {output.shape for output in plain[name].outputs} == {(None, 10 if is_cifar else 1000)}
+    assert plain[name].input_shape == (None, *INPUTS.get(name, (32, 32, 3)))
+    assert {output.shape for output in plain[name].outputs} == {(None, CLASSES.get(name, 10))}
     assert plain[name].name == name
 
 
@@ -145,6 +148,7 @@ def test_names_do_not_depend_on_what_was_built_before():
         ("caffenet128", (47, 62, 4)),
         ("googlenet128", (79, 79, 1)),
         ("googlenet128", (82, 95, 3)),
+        ("alexnet", (67, 70, 1)),
     ],
 )
 def test_images_of_many_sizes_give_finite_logits(name, shape, normalization, moved, predicted):
@@ -277,12 +281,13 @@ def test_mixed_precision_keeps_weights_in_float32(name, moved, predicted, hostil
     ("arguments", "message"),
     [
         ({"name": "foo"}, "`name` must be one of ['caffenet128', 'googlenet128', 'resnet20', 'resnet32', 'resnet44', "
-         "'resnet56', 'resnet110']. Received: name='foo'."),
+         "'resnet56', 'resnet110', 'alexnet']. Received: name='foo'."),
         ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_after', "
          "'weight_norm', 'weight_norm_mean_only_batch_norm', 'weight_norm_trelu', 'normprop']. "
          "Received: normalization='foo'."),
         ({"activation": "foo"}, "`activation` must be the name of a Keras activation such as 'relu' ('linear' for "
-         "none), one of ['prelu', 'rrelu', 'divisor_rrelu', 'vlrelu', 'trelu', 'tprelu'], a callable or a Keras layer. "
+         "none), one of ['prelu', 'prelu_0.3', 'rrelu', 'rrelu_10_30', 'divisor_rrelu', 'vlrelu', 'trelu', 'tprelu'], "
+         "a callable or a Keras layer. "
          "Received: activation='foo'."),
         ({"name": "caffenet128", "input_shape": (38, 128, 3)}, "`input_shape` must have a height and width of at least "
          "39 for caffenet128. Received: input_shape=(38, 128, 3)."),
