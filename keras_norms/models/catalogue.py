@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from keras_norms.models import activations, alexnet, caffenet, googlenet, resnet_cifar
+from keras_norms.models import activations, alexnet, caffenet, googlenet, resnet50, resnet_cifar
 from keras_norms.models import blocks as network_blocks
 
 
@@ -37,12 +37,16 @@ class Architecture:
     options: Mapping[str, tuple] = dataclasses.field(default_factory=dict)
 
 
+# He et al. draw from N(0, 2 / fan_in). The momentum is that of gcr/torch-residual-networks: Torch calls it 0.1.
+_RESIDUAL = network_blocks.Blocks(
+    keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal"), momentum=0.9, keeps_bias=False
+)
+
+
 def _cifar(units):
-    # He et al. draw from N(0, 2 / fan_in). The momentum is that of gcr/torch-residual-networks: Torch calls it 0.1.
-    he_normal = keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
     return Architecture(
         network=functools.partial(resnet_cifar.resnet_cifar, units=units),
-        blocks=network_blocks.Blocks(he_normal, momentum=0.9, keeps_bias=False),
+        blocks=_RESIDUAL,
         input_shape=(32, 32, 3),
         classes=10,
         minimum_size=1,
@@ -81,6 +85,15 @@ ARCHITECTURES = {
     "resnet44": _cifar(units=7),
     "resnet56": _cifar(units=9),
     "resnet110": _cifar(units=18),
+    "resnet50": Architecture(
+        network=resnet50.resnet50,
+        blocks=_RESIDUAL,
+        input_shape=(224, 224, 3),
+        classes=1000,
+        minimum_size=3,
+        dropout={"classifier": 0.0},
+        options={"version": ("v1", "v1.5")},
+    ),
     "alexnet": Architecture(
         network=alexnet.alexnet,
         # MXNet's Xavier with its defaults. The momentum is that of its Gluon.

@@ -18,6 +18,7 @@ PUBLISHED = {
     "resnet44": (660_170 - 3_168, 658_586 - 3_168, 658_586 - 3_168 + 16 + 7 * 112, 1_584, 43, 97.2),
     "resnet56": (855_050 - 4_064, 853_018 - 4_064, 853_018 - 4_064 + 16 + 9 * 112, 2_032, 55, 125.5),
     "resnet110": (1_732_010 - 8_096, 1_727_962 - 8_096, 1_727_962 - 8_096 + 16 + 18 * 112, 4_048, 109, 252.9),
+    "resnet50": (25_503_912 + 26_560, 25_503_912, 25_503_912 + 7_616, 26_560, 53, 3_857.97),
     "alexnet": (46_764_746, 46_764_746, 46_764_746, 9_568, 7, 938.15),
 }
 # The totals as published, where all normalizations have scale and bias.
@@ -29,10 +30,16 @@ PUBLISHED_TOTALS = {
     "resnet44": 658_586,
     "resnet56": 853_018,
     "resnet110": 1_727_962,
+    "resnet50": 25_557_032,
     "alexnet": 46_783_882,
 }
-INPUTS = {"caffenet128": (128, 128, 3), "googlenet128": (128, 128, 3), "alexnet": (224, 224, 1)}
-CLASSES = {"caffenet128": 1000, "googlenet128": 1000}
+INPUTS = {
+    "caffenet128": (128, 128, 3),
+    "googlenet128": (128, 128, 3),
+    "resnet50": (224, 224, 3),
+    "alexnet": (224, 224, 1),
+}
+CLASSES = {"caffenet128": 1000, "googlenet128": 1000, "resnet50": 1000}
 
 
 def trainable(model):
@@ -67,7 +74,8 @@ def test_parameters_without_normalization(name, plain):
 @pytest.mark.parametrize(
     ("name", "use_scale", "use_bias"),
     [
-        *[(name, flag, flag) for name in PUBLISHED for flag in (False, True)],
+        *[(name, flag, flag) for name in PUBLISHED for flag in (False, True) if name != "resnet50"],
+        ("resnet50", True, True),
         # The deeper ones consist of the same units as resnet20.
         *[(name, flag, not flag) for name in ("caffenet128", "googlenet128", "resnet20") for flag in (False, True)],
     ],
@@ -148,6 +156,7 @@ def test_names_do_not_depend_on_what_was_built_before():
         ("caffenet128", (47, 62, 4)),
         ("googlenet128", (79, 79, 1)),
         ("googlenet128", (82, 95, 3)),
+        ("resnet50", (3, 4, 3)),
         ("alexnet", (67, 70, 1)),
     ],
 )
@@ -281,7 +290,7 @@ def test_mixed_precision_keeps_weights_in_float32(name, moved, predicted, hostil
     ("arguments", "message"),
     [
         ({"name": "foo"}, "`name` must be one of ['caffenet128', 'googlenet128', 'resnet20', 'resnet32', 'resnet44', "
-         "'resnet56', 'resnet110', 'alexnet']. Received: name='foo'."),
+         "'resnet56', 'resnet110', 'resnet50', 'alexnet']. Received: name='foo'."),
         ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_after', "
          "'weight_norm', 'weight_norm_mean_only_batch_norm', 'weight_norm_trelu', 'normprop']. "
          "Received: normalization='foo'."),
