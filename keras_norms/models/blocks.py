@@ -42,6 +42,7 @@ class Normalization:
             `name`. The activation is None where there is none.
         add: Function `(name)`. Returns the layer that adds the two branches of a residual unit.
         after_add: Function `(activation, name)`. Returns the list of the layers that activate the sum.
+        normalizes_activated: Boolean, whether the norm among what follows reads the activated outputs.
         normalizes_sums: Boolean, whether what follows the last linear layer of a branch can follow the addition
             instead.
     """
@@ -51,6 +52,7 @@ class Normalization:
     after: Callable = _activation
     add: Callable = keras.layers.Add
     after_add: Callable = _activated
+    normalizes_activated: bool = False
     normalizes_sums: bool = False
 
 
@@ -136,6 +138,31 @@ class Blocks:
         """
         layer = keras.layers.Dense(units, **self._weights(self.activation), name=name)
         return self._followed(x, layer, self.activation)
+
+    def maxout(self, linear, inputs, name):
+        """Applies the maximum of several linear layers, and what follows it.
+
+        The maximum is an activation: a normalization before the activation normalizes the layers, one after it their
+        maximum.
+
+        Args:
+            linear: Function `(blocks, x, name)`, `Blocks.convolution` or `Blocks.dense` with the other arguments.
+            inputs: List of Keras tensors, what the layers read.
+            name: String; the layers are called `name_piece1`, `name_piece2` and so on, what follows is named after it.
+
+        Returns:
+            Tuple: Keras tensor; the maximum, as it is.
+        """
+        pieces = dataclasses.replace(self, activation=None)
+        follow = _activation
+        if NORMALIZATIONS[self.normalization].normalizes_activated:
+            pieces = dataclasses.replace(pieces, normalization="none")
+            follow = NORMALIZATIONS[self.normalization].after
+        outputs = [linear(pieces, x, name=f"{name}_piece{number}") for number, x in enumerate(inputs, start=1)]
+        x = maximum = keras.layers.Maximum(name=f"{name}_maximum")(outputs)
+        for following in follow(self, self.activation, name):
+            x = following(x)
+        return x, maximum
 
     def classifier(self, x, classes, name, bias_initializer="zeros"):
         """Applies the dense layer that returns the logits: with a bias, neither normalized nor activated."""
@@ -288,7 +315,11 @@ NORMALIZATIONS = {
         _plain, _if_kept, _batch_norm(batch_norm_placement.BatchNormBefore), normalizes_sums=True
     ),
     "batch_norm_after": Normalization(
-        _plain, _if_kept_or_activated, _batch_norm(batch_norm_placement.BatchNormAfter), normalizes_sums=True
+        _plain,
+        _if_kept_or_activated,
+        _batch_norm(batch_norm_placement.BatchNormAfter),
+        normalizes_activated=True,
+        normalizes_sums=True,
     ),
     "weight_norm": Normalization(_weight_normalized, _if_used),
     "weight_norm_mean_only_batch_norm": Normalization(_weight_normalized, _never, _centred),

@@ -59,14 +59,20 @@ def _cifar(units):
     )
 
 
+_CAFFENET = Architecture(
+    network=caffenet.caffenet,
+    blocks=network_blocks.Blocks(keras.initializers.RandomNormal(stddev=0.01), momentum=0.95, keeps_bias=True),
+    input_shape=(128, 128, 3),
+    classes=1000,
+    minimum_size=39,
+    dropout={"fc6": 0.5, "fc7": 0.5},
+)
+
+
 ARCHITECTURES = {
-    "caffenet128": Architecture(
-        network=caffenet.caffenet,
-        blocks=network_blocks.Blocks(keras.initializers.RandomNormal(stddev=0.01), momentum=0.95, keeps_bias=True),
-        input_shape=(128, 128, 3),
-        classes=1000,
-        minimum_size=39,
-        dropout={"fc6": 0.5, "fc7": 0.5},
+    "caffenet128": _CAFFENET,
+    "caffenet128_maxout": dataclasses.replace(
+        _CAFFENET, network=caffenet.caffenet_maxout, blocks=dataclasses.replace(_CAFFENET.blocks, activation=None)
     ),
     "googlenet128": Architecture(
         network=googlenet.googlenet,

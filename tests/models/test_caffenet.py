@@ -85,3 +85,108 @@ def test_conv1_begins_at_the_corner(output_of, hostile):
     model.get_layer("conv1").set_weights([kernel, np.zeros(96)])
     x = hostile((2, 39, 43, 3))
     np.testing.assert_array_equal(output_of(model, "conv1", x)[..., 5], x[:, :32:4, :36:4, 1])
+
+
+# Channels; weights and biases of a piece. From the prototxt of caffenet-benchmark.
+PIECES = {
+    "conv1": (68, 24_684),
+    "conv2": (182, 154_700),
+    "conv3": (272, 445_536),
+    "conv4": (272, 332_928),
+    "conv5": (172, 210_528),
+    "fc6": (1448, 2_241_504),
+    "fc7": (1448, 2_096_704),
+}
+
+
+@pytest.fixture(scope="module")
+def maxout():
+    return models.build("caffenet128_maxout", normalization="batch_norm_after", use_scale=False, use_bias=False)
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_pieces_have_the_published_weights(name, maxout):
+    for piece in ("piece1", "piece2"):
+        layer = maxout.get_layer(f"{name}_{piece}")
+        assert (layer.bias.shape[0], np.prod(layer.kernel.shape)) == PIECES[name]
+    assert maxout.get_layer(f"{name}_batch_norm").moving_mean.shape == (PIECES[name][0],)
+
+
+def test_maxout_has_the_published_parameters(maxout):
+    assert sum(int(np.prod(weight.shape)) for weight in maxout.trainable_weights) == 12_469_892
+    assert maxout.count_params() - 12_469_892 == 2 * 3_862 + 7
+    assert maxout.get_layer("fc8").count_params() == 1_448_000 + 1_000
+    assert [maxout.get_layer(name).output.shape[1:] for name in ("pool1", "pool2", "pool5")] == [
+        (15, 15, 68),
+        (7, 7, 182),
+        (3, 3, 172),
+    ]
+
+
+def test_the_maximum_is_the_only_activation(maxout):
+    assert not [layer.name for layer in maxout._flatten_layers() if "activation" in layer.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("conv1", ("images", "images")),
+        ("conv2", ("pool1", "pool1")),
+        ("conv3", ("pool2", "pool2")),
+        # As published: the second pieces read what is not normalized.
+        ("conv4", ("conv3_batch_norm", "conv3_maximum")),
+        ("conv5", ("conv4_batch_norm", "conv4_maximum")),
+        ("fc6", ("flatten", "flatten")),
+        ("fc7", ("fc6_dropout", "fc6_dropout")),
+    ],
+)
+def test_pieces_read_what_was_published(name, read, maxout, sources):
+    for piece, expected in zip(("piece1", "piece2"), read, strict=True):
+        assert sources(maxout, f"{name}_{piece}") == [expected]
+    assert sources(maxout, f"{name}_maximum") == [f"{name}_piece1", f"{name}_piece2"]
+    assert sources(maxout, f"{name}_batch_norm") == [f"{name}_maximum"]
+
+
+def test_the_normalized_maximum_goes_on(maxout, sources):
+    for after, before in (("pool1", "conv1"), ("pool5", "conv5"), ("fc6_dropout", "fc6"), ("fc7_dropout", "fc7")):
+        assert sources(maxout, after) == [f"{before}_batch_norm"]
+
+
+def test_a_norm_before_the_maximum_normalizes_the_pieces(sources):
+    arguments = {"normalization": "batch_norm_before", "use_scale": False, "use_bias": False}
+    model = models.build("caffenet128_maxout", **arguments)
+    assert sources(model, "conv4_maximum") == ["conv4_piece1_batch_norm", "conv4_piece2_batch_norm"]
+    for piece in ("piece1", "piece2"):
+        assert sources(model, f"conv4_{piece}") == ["conv3_maximum"]
+    assert model.count_params() == 12_469_892 + 2 * (2 * 3_862) + 14
+
+
+@pytest.mark.parametrize("keeps_bias", [False, True])
+@pytest.mark.parametrize(("normalization", "matters"), [("batch_norm_before", False), ("batch_norm_after", True)])
+def test_biases_of_pieces_stand_where_they_matter(normalization, matters, keeps_bias):
+    arguments = {"input_shape": (39, 39, 3), "classes": 2, "keeps_bias": keeps_bias}
+    model = models.build("caffenet128_maxout", **arguments, normalization=normalization)
+    assert {model.get_layer(f"{name}_piece2").use_bias for name in PIECES} == {matters or keeps_bias}
+
+
+@pytest.mark.parametrize("normalization", ["none", "batch_norm_before", "batch_norm_after", "weight_norm"])
+def test_a_given_activation_follows_the_maximum(normalization, moved, output_of, hostile):
+    arguments = {"input_shape": (39, 39, 3), "classes": 2, "normalization": normalization, "activation": "relu"}
+    model = moved(models.build("caffenet128_maxout", **arguments))
+    x = hostile((2, 39, 39, 3))
+    maximum = output_of(model, "conv3_maximum", x)
+    assert (maximum < 0).any()
+    if normalization == "batch_norm_after":
+        norm = model.get_layer("conv3_batch_norm")
+        assert norm.activation.activation is keras.activations.relu
+    else:
+        np.testing.assert_array_equal(output_of(model, "conv3_activation", x), np.maximum(maximum, 0))
+
+
+def test_a_saved_maxout_network_gives_the_same_logits(moved, predicted, hostile, tmp_path):
+    model = models.build("caffenet128_maxout", (39, 39, 3), classes=3, normalization="batch_norm_after")
+    moved(model).save(tmp_path / "model.keras")
+    x = hostile((2, 39, 39, 3))
+    logits = predicted(model, x)
+    np.testing.assert_array_equal(predicted(keras.models.load_model(tmp_path / "model.keras"), x), logits)
+    assert logits.std() > 0
