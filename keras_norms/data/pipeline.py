@@ -24,11 +24,18 @@ class Preprocessing:
     Attributes:
         size: Integer, height and width in pixels of what the network takes.
         mean, deviation: Tuples of floats per channel, in pixel values 0 to 255.
+        margin: Integer, by how many pixels the shorter side of an image is longer than `size` before it is cropped;
+            an eighth of `size` if not given.
     """
 
     size: int
     mean: tuple
     deviation: tuple
+    margin: int | None = None
+
+    def __post_init__(self):
+        if self.margin is None:
+            object.__setattr__(self, "margin", self.size // 8)
 
     def __call__(self, pixels):
         """Returns `(pixels - mean) / deviation`, float32.
@@ -38,15 +45,29 @@ class Preprocessing:
         """
         return (tf.cast(pixels, tf.float32) - self.mean) / self.deviation
 
-    @property
-    def margin(self):
-        return self.size // 8
 
+def preprocessing(dataset, size, margin=None, mean=None, deviation=None):
+    """Returns the `Preprocessing` of a data set.
 
-def preprocessing(dataset, size):
-    """Returns the `Preprocessing` with the pixel statistics of a data set."""
-    mean, deviation = datasets.pixel_statistics(dataset)
-    return Preprocessing(size, tuple(mean), tuple(deviation))
+    Args:
+        dataset: `datasets.Dataset`.
+        size: Integer, height and width of what the network takes.
+        margin: Integer, see `Preprocessing`.
+        mean, deviation: Tuples of floats per channel; None for the statistics of the training images.
+
+    Raises:
+        ValueError: They are not one number a channel.
+    """
+    statistics = datasets.pixel_statistics(dataset) if None in (mean, deviation) else (None, None)
+    values = []
+    for name, given, own in zip(("pixel_mean", "pixel_deviation"), (mean, deviation), statistics, strict=True):
+        values.append(tuple(own) if given is None else tuple(given))
+        if len(values[-1]) != dataset.channels:
+            raise ValueError(
+                f"`{name}` must be one number for each of the {dataset.channels} channel(s) of {dataset.name}, or "
+                f"none for the statistics of its training images. Received: {name}={given}."
+            )
+    return Preprocessing(size, *values, margin)
 
 
 def training_batches(

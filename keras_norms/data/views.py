@@ -1,8 +1,9 @@
 """Views of images: what the network is shown of them, normalized.
 
-An image lies on a canvas: one that is stored at the network's size is padded by an eighth of it, by 4 pixels at 32 (He
-et al., 2015), with zeros after normalization; others are resized so that the shorter side is an eighth longer than the
-network's, 144 for 128 pixels (Mishkin et al., 2017). A view is a window of the canvas.
+An image lies on a canvas: one that is stored at the network's size is padded by a margin, with zeros after
+normalization; others are resized so that the shorter side is longer than the network's by the margin. Unless chosen it
+is an eighth of the size: 4 pixels at 32 (He et al., 2015), 16 at 128 (Mishkin et al., 2017). A view is a window of the
+canvas.
 """
 
 import dataclasses

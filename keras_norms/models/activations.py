@@ -1,13 +1,18 @@
 """A network's activation: a name, a callable, or a Keras layer, of which every place gets its own."""
 
+import functools
+
 import keras
 
 from keras_norms.layers import prelu, rrelu, trelu, vlrelu
 
-# Ours by name, with their default arguments. `Maxout` is none of them: it changes the number of channels.
+# Ours by name, with their default arguments, or those of the caffenet-benchmark. `Maxout` is none of them: it changes the
+# number of channels.
 ACTIVATIONS = {
     "prelu": prelu.PReLU,
+    "prelu_0.3": functools.partial(prelu.PReLU, slope_initializer=keras.initializers.Constant(0.3)),
     "rrelu": rrelu.RReLU,
+    "rrelu_10_30": functools.partial(rrelu.DivisorRReLU.with_mean_slope, 10, 30),
     "divisor_rrelu": rrelu.DivisorRReLU,
     "vlrelu": vlrelu.VLReLU,
     "trelu": trelu.TReLU,

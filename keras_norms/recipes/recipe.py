@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 
+INITIALIZATIONS = ("orthonormal", "lsuv", "lsuv_after_activation", "weight_norm", "residual_weight_norm")
 SCHEDULES = ("constant", "step", "linear", "polynomial", "exponential", "cosine")
 OPTIMIZERS = ("sgd", "torch_sgd")
 LR_SCALINGS = ("none", "linear", "sqrt")
@@ -16,11 +17,21 @@ class Recipe:
     Tuples may be given as lists, as JSON has them.
 
     Attributes:
+        name: String, what the recipe is called; empty for one that has no name.
         arch: String, a name `keras_norms.models.build` knows.
         dataset: String, a name `keras_norms.data.datasets.load` knows.
-        normalization, use_scale, use_bias, activation, dropout: As in `keras_norms.models.build`.
+        normalization, use_scale, use_bias, activation, dropout, keeps_bias: As in `keras_norms.models.build`.
+        options: Tuple of pairs of the name and the value of a network's own options, as in `keras_norms.models.build`.
+        initialization: String, one of `INITIALIZATIONS`, what is done to the network before the first step: kernels
+            become orthonormal; `initializers.lsuv`, with variance 1 in front of the activations or behind them, on the
+            first training images; `initializers.weight_norm` on the same; or `initializers.residual_weight_norm`. None
+            for what the network's own initializers give.
         synchronized: Boolean, whether batch statistics are those of all replicas together.
         image_size: Integer, height and width in pixels; None for the published one.
+        margin: Integer, by how many pixels the shorter side of an image is longer than `image_size` before it is
+            cropped. Images that are stored at that size get a border of so many zeros instead. None for an eighth.
+        pixel_mean, pixel_deviation: Tuples of floats, a channel each: what is subtracted from pixels of 0 to 255, and
+            what they are divided by. None for the statistics of the training images.
         crop, flip: Booleans, whether training images are cropped at random, mirrored at random.
         batch_size: Integer, over all replicas.
         drop_remainder: Boolean, whether the images that do not fill a last batch of an epoch are left out.
@@ -52,7 +63,8 @@ class Recipe:
         nesterov: Boolean, whether the momentum is Nesterov's.
         lr_mult: Tuple of pairs of a kind of weight and a factor of its learning rate, Caffe's `lr_mult`. A kind is the
             name of trainable variables, such as kernel, bias, scale, threshold or kernel_scale (weight norm's g; its
-            kernel is the direction v), or `*` for all that are not named, whose factor else is 1.
+            kernel is the direction v); or a pattern of their paths, such as `*_batch_norm/bias`; or `*` for all that
+            are not named, whose factor else is 1. Of several patterns that fit, the last one holds, and before names.
         weight_decay: Float; this times a weight is added to its gradient (L2, coupled, as in Caffe and Torch).
         decay_mult: Tuple of pairs of a kind of weight and a factor of its weight decay, Caffe's `decay_mult`. Kinds
             that are not named do not decay.
@@ -61,14 +73,21 @@ class Recipe:
     """
 
     arch: str
+    name: str = ""
     dataset: str = "shapes"
     normalization: str = "batch_norm_before"
     use_scale: bool = True
     use_bias: bool = True
-    activation: str = "relu"
+    activation: str | None = None
     dropout: float | None = None
+    keeps_bias: bool | None = None
+    options: tuple = ()
+    initialization: str | None = None
     synchronized: bool = False
     image_size: int | None = None
+    margin: int | None = None
+    pixel_mean: tuple | None = None
+    pixel_deviation: tuple | None = None
     crop: bool = True
     flip: bool = True
     batch_size: int = 64
@@ -95,9 +114,14 @@ class Recipe:
     weight_average: float | None = None
 
     def __post_init__(self):
-        for name in ("drops", "lr_mult", "decay_mult"):
+        for name in ("drops", "lr_mult", "decay_mult", "options", "pixel_mean", "pixel_deviation"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
-        for name, allowed in (("schedule", SCHEDULES), ("optimizer", OPTIMIZERS), ("lr_scaling", LR_SCALINGS)):
+        for name, allowed in (
+            ("schedule", SCHEDULES),
+            ("optimizer", OPTIMIZERS),
+            ("lr_scaling", LR_SCALINGS),
+            ("initialization", INITIALIZATIONS),
+        ):
             self._require(name, lambda value, allowed=allowed: value in allowed, f"one of {allowed}")
         self._check_contradictions()
         self._check_ranges()
@@ -109,6 +133,11 @@ class Recipe:
             return self.learning_rate
         ratio = self.batch_size / self.lr_batch_size
         return self.learning_rate * (ratio if self.lr_scaling == "linear" else math.sqrt(ratio))
+
+    def differences(self, other):
+        """Returns the entries in which another recipe differs, a dict from their names to its values."""
+        own, others = dataclasses.asdict(self), dataclasses.asdict(other)
+        return {name: others[name] for name in own if others[name] != own[name]}
 
     def but(self, **differences):
         """Returns this recipe with some entries changed.
@@ -156,7 +185,7 @@ class Recipe:
             self._require(name, lambda value: value >= 1, "at least 1")
         for name in ("learning_rate", "power", "decay_rate", "warmup_rate", "warmup_error"):
             self._require(name, lambda value: 0 < value < math.inf, "above 0, and finite")
-        for name in ("weight_decay", "warmup_steps"):
+        for name in ("weight_decay", "warmup_steps", "margin"):
             self._require(name, lambda value: 0 <= value < math.inf, "at least 0, and finite")
         for name in ("momentum", "weight_average"):
             self._require(name, lambda value: 0 <= value < 1, "at least 0 and below 1")
@@ -166,6 +195,9 @@ class Recipe:
             "micro_batches", lambda value: value <= self.batch_size, f"at most `batch_size`, {self.batch_size}"
         )
         self._require("drops", _rising, "rising parts of the training between 0 and 1")
+        self._require("options", _options, "pairs of a name and a value, each name once")
+        self._require("pixel_mean", _numbers, "finite numbers, one a channel")
+        self._require("pixel_deviation", lambda value: _numbers(value) and min(value) > 0, "numbers above 0")
         for name in ("lr_mult", "decay_mult"):
             self._require(name, _factors, "pairs of a kind of weight and a factor of at least 0, each kind once")
 
@@ -180,15 +212,30 @@ def _frozen(value):
     return tuple(_frozen(part) for part in value) if isinstance(value, list | tuple) else value
 
 
+def _pairs(value):
+    """Returns whether the value is a tuple of pairs that begin with a string, each string once."""
+    return (
+        isinstance(value, tuple)
+        and all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value)
+        and len(dict(value)) == len(value)
+    )
+
+
+def _options(pairs):
+    return _pairs(pairs) and all(isinstance(value, str | int | float) for _, value in pairs)
+
+
+def _numbers(value):
+    return isinstance(value, tuple) and value != () and all(map(_finite, value))
+
+
+def _finite(value):
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _rising(drops):
     return list(drops) == sorted(set(drops)) and all(0 < drop < 1 for drop in drops)
 
 
 def _factors(pairs):
-    return (
-        isinstance(pairs, tuple)
-        and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
-        and all(isinstance(kind, str) and isinstance(factor, int | float) for kind, factor in pairs)
-        and all(0 <= factor < math.inf for _, factor in pairs)
-        and len(dict(pairs)) == len(pairs)
-    )
+    return _pairs(pairs) and all(_finite(factor) and factor >= 0 for _, factor in pairs)

@@ -69,6 +69,11 @@ class Checkpoints:
         self.firsts = {name: copies[0] for name, copies in self._copies.items()}
         self._checkpoint = tf.train.Checkpoint(variables=list(self.firsts.values()), position=position, **trackables)
 
+    @property
+    def exist(self):
+        """Whether there is a checkpoint that was completed."""
+        return bool(_complete(self._folder))
+
     def restore(self):
         """Takes up the newest checkpoint that is whole.
 

@@ -1,6 +1,8 @@
 """Stochastic gradient descent as Caffe and as Torch define it, a learning rate and a decay per kind of weight, and a
 loss scale that all replicas agree on."""
 
+import fnmatch
+
 import keras
 import tensorflow as tf
 from keras import ops
@@ -36,11 +38,10 @@ def multipliers(recipe, variables):
     Raises:
         ValueError: The recipe names a kind of which there is no variable.
     """
-    kinds = sorted({variable.name for variable in variables})
-    rates, decays = (_by_kind(recipe, name, kinds) for name in ("lr_mult", "decay_mult"))
-    rest = rates.get("*", 1.0), decays.get("*", 0.0)
+    rates, decays = (_by_variable(dict(getattr(recipe, name)), variables, name) for name in ("lr_mult", "decay_mult"))
     return [
-        (float(rates.get(v.name, rest[0])), float(recipe.weight_decay * decays.get(v.name, rest[1]))) for v in variables
+        (float(rates.get(v.path, rates["*"])), float(recipe.weight_decay * decays.get(v.path, decays["*"])))
+        for v in variables
     ]
 
 
@@ -94,11 +95,17 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         return tf.distribute.get_replica_context().all_reduce("SUM", broken) == 0
 
 
-def _by_kind(recipe, name, kinds):
-    factors = dict(getattr(recipe, name))
-    for kind in factors.keys() - {"*"}:
-        if kind not in kinds:
+def _by_variable(factors, variables, name):
+    """Returns the factors of variables by their paths, and by `*` that of all that are not named."""
+    rest = {"lr_mult": 1.0, "decay_mult": 0.0}[name]
+    found = {"*": factors.pop("*", rest)}
+    for kind, factor in sorted(factors.items(), key=lambda pair: "/" in pair[0]):  # patterns after names
+        fitting = [v.path for v in variables if v.name == kind or ("/" in kind and fnmatch.fnmatchcase(v.path, kind))]
+        if not fitting:
+            kinds = sorted({variable.name for variable in variables})
             raise ValueError(
-                f"`{name}` must name kinds of weights that the network has, {kinds}, or '*'. Received: {kind!r}."
+                f"`{name}` must name kinds of weights that the network has, {kinds}, patterns of their paths such as "
+                f"{variables[0].path!r}, or '*'. Received: {kind!r}."
             )
-    return factors
+        found.update(dict.fromkeys(fitting, factor))
+    return found

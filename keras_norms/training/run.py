@@ -16,6 +16,7 @@ from keras_norms.training import (
     diagnosis,
     evaluation,
     history,
+    initialization,
     interruption,
     loop,
     memory,
@@ -77,7 +78,7 @@ class Run:
         self.dataset = datasets.load(
             recipe.dataset, settings.data_dir, size, skip_bad_records=settings.skip_bad_records
         )
-        self.prepare = pipeline.preprocessing(self.dataset, size)
+        self.prepare = states.preprocessing(recipe, self.dataset, size)
         self._epoch_steps = pipeline.steps_per_epoch(self.dataset, recipe.batch_size, recipe.drop_remainder)
         self._total_steps = recipe.steps or recipe.epochs * self._epoch_steps
         self.state = states.State(settings, self.dataset, size, self._total_steps, self.strategy)
@@ -123,6 +124,8 @@ class Run:
             LostError: Another worker has gone; the last checkpoint is kept.
         """
         with run_folder.locked(self.settings.folder) if self.is_chief else contextlib.nullcontext():
+            if self.is_chief and self.state.is_new:
+                self._initialize()
             for warning in self.state.restore(self.is_chief):
                 print(warning, flush=True)
             ended = self.is_chief and self._result() is not None
@@ -231,6 +234,20 @@ class Run:
             return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         return iter(self.strategy.distribute_datasets_from_function(of_worker))
+
+    def _initialize(self):
+        """Sets the weights before the first step as the recipe says, on the chief, from which the others get them."""
+        recipe = self.settings.recipe
+        if recipe.initialization is None:
+            return
+        plain = states.network(recipe, self.dataset, self.prepare.size, "float32")
+        plain.set_weights(self.state.weights())
+        images, _, _ = next(
+            iter(pipeline.training_batches(self.dataset, self.prepare, recipe.batch_size, self.settings.seed))
+        )
+        told = initialization.initialize(plain, recipe, images.numpy(), self.settings.seed)
+        self.model.set_weights(plain.get_weights())
+        run_folder.replace(self.settings.folder / "initialization.txt", lambda path: path.write_text(f"{told}\n"))
 
     def _training_step(self, batches):
         return steps.training_step(self.computation, self.state, self.settings.recipe, batches)

@@ -1,6 +1,7 @@
 """The folder of a run: what it is a run of, how it went, and what it left.
 
 config.json    the settings, and the versions, commit and devices it ran with
+initialization.txt  what was done to the layers before the first step, if the recipe says so
 history.csv    one row an epoch
 speed.csv      how long each epoch took, and what of it was waiting for data
 curves.png     the history as a picture

@@ -24,7 +24,8 @@ class Settings:
         precision: String, one of `PRECISIONS`.
         skip_bad_records: Boolean, whether records that cannot be used are left out and counted, not refused.
         data_dir: Path of the data sets; None for the default of TensorFlow Datasets.
-        workdir: Path of the run's folder; None for `runs/<arch>-<dataset>-<normalization>/<seed>`.
+        workdir: Path of the run's folder; None for `runs/<recipe>-<dataset>/<seed>`, or for a recipe without a name
+            `runs/<arch>-<dataset>-<normalization>/<seed>`.
         checkpoint_minutes: Float, the longest time between two checkpoints, of which there is one after each epoch.
         probe_every: Integer, how many steps lie between two looks of a `keras_norms.Probe`; 0 for none.
         profile: Pair of integers, the first and the last step that TensorFlow's profiler records; None for none.
@@ -49,8 +50,9 @@ class Settings:
     @property
     def folder(self):
         recipe = self.recipe
-        default = f"runs/{recipe.arch}-{recipe.dataset}-{recipe.normalization}/{self.seed}"
-        return pathlib.Path(self.workdir or default)
+        unnamed = f"{recipe.arch}-{recipe.dataset}-{recipe.normalization}"
+        name = f"{recipe.name}-{recipe.dataset}" if recipe.name else unnamed
+        return pathlib.Path(self.workdir or f"runs/{name}/{self.seed}")
 
     def deciding(self):
         """Returns, as JSON, the settings that decide the result."""

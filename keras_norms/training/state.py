@@ -5,6 +5,7 @@ import contextlib
 import keras
 
 from keras_norms import models
+from keras_norms.data import pipeline
 from keras_norms.training import checkpoints, history, optimizers, schedules, weight_average, workers
 
 
@@ -46,6 +47,11 @@ class State:
         self._checkpoints = checkpoints.Checkpoints(
             settings.folder / "checkpoints", self._variables(), {"rows": self.rows}, self.position, strategy
         )
+
+    @property
+    def is_new(self):
+        """Whether no checkpoint was made yet."""
+        return not self._checkpoints.exist
 
     def restore(self, is_chief):
         """Takes up the newest checkpoint, which the chief reads and the other workers get from it.
@@ -120,7 +126,14 @@ def network(recipe, dataset, size, precision):
             use_bias=recipe.use_bias,
             activation=recipe.activation,
             dropout=recipe.dropout,
+            keeps_bias=recipe.keeps_bias,
+            options=dict(recipe.options),
             synchronized=recipe.synchronized,
         )
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def preprocessing(recipe, dataset, size):
+    """Returns the `pipeline.Preprocessing` of a recipe."""
+    return pipeline.preprocessing(dataset, size, recipe.margin, recipe.pixel_mean, recipe.pixel_deviation)

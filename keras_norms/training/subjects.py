@@ -82,7 +82,7 @@ def of_run(folder, source, replicas=None, xla="auto"):
     step = int(trained.position.step)
     origin = {"run": str(folder), "step": step, "settings": settings.deciding()}
     notes = [*warnings, *_other_names(own.class_names, dataset)]
-    prepare = pipeline.preprocessing(own, size)
+    prepare = state.preprocessing(recipe, own, size)
     return Subject(computation, prepare, dataset, recipe.batch_size, origin, tuple(notes))
 
 
@@ -104,7 +104,7 @@ def outcome_of_run(folder, data_dir=None):
     model = state.network(settings.recipe, dataset, size, "float32")
     model.set_weights(trained.weights())
     result = run_folder.result(settings.folder) or {"step": int(trained.position.step)}
-    return run.Outcome(model, pipeline.preprocessing(dataset, size), dataset, result), settings, warnings
+    return run.Outcome(model, state.preprocessing(settings.recipe, dataset, size), dataset, result), settings, warnings
 
 
 def of_saved_model(folder, source, replicas=None, xla="auto"):
