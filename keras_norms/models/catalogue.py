@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
-from keras_norms.models import activations, alexnet, caffenet, googlenet, resnet50, resnet_cifar
+from keras_norms.models import activations, alexnet, caffenet, googlenet, googlenet_bn, resnet50, resnet_cifar
 from keras_norms.models import blocks as network_blocks
 
 
@@ -59,6 +59,9 @@ def _cifar(units):
     )
 
 
+# Caffe's "xavier".
+_XAVIER = keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
+
 _CAFFENET = Architecture(
     network=caffenet.caffenet,
     blocks=network_blocks.Blocks(keras.initializers.RandomNormal(stddev=0.01), momentum=0.95, keeps_bias=True),
@@ -76,14 +79,20 @@ ARCHITECTURES = {
     ),
     "googlenet128": Architecture(
         network=googlenet.googlenet,
-        # Caffe's "xavier".
-        blocks=network_blocks.Blocks(
-            keras.initializers.VarianceScaling(1.0, "fan_in", "uniform"), momentum=0.95, keeps_bias=True
-        ),
+        blocks=network_blocks.Blocks(_XAVIER, momentum=0.95, keeps_bias=True),
         input_shape=(128, 128, 3),
         classes=1000,
         minimum_size=79,
         dropout={"main": 0.4, "aux": 0.7},
+        loss_weights={"main": 1.0, "aux1": 0.3, "aux2": 0.3},
+    ),
+    "googlenet128_bn": Architecture(
+        network=googlenet_bn.googlenet_bn,
+        blocks=network_blocks.Blocks(_XAVIER, momentum=0.999, keeps_bias=False),
+        input_shape=(128, 128, 3),
+        classes=1000,
+        minimum_size=7,
+        dropout={"main": 0.0, "aux": 0.0},
         loss_weights={"main": 1.0, "aux1": 0.3, "aux2": 0.3},
     ),
     "resnet20": _cifar(units=3),

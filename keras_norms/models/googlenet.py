@@ -46,9 +46,29 @@ def googlenet(blocks, images, classes, dropout):
     x = network_blocks.dropout(x, dropout["main"], name="main_dropout")
     return {
         "main": blocks.classifier(x, classes, name="main_classifier"),
-        "aux1": _auxiliary(blocks, fourth_a, classes, dropout["aux"], name="aux1"),
-        "aux2": _auxiliary(blocks, fourth_d, classes, dropout["aux"], name="aux2"),
+        "aux1": auxiliary(blocks, fourth_a, classes, dropout["aux"], name="aux1"),
+        "aux2": auxiliary(blocks, fourth_d, classes, dropout["aux"], name="aux2"),
     }
+
+
+def auxiliary(blocks, x, classes, rate, name, window=5):
+    """Returns the logits of an auxiliary classifier.
+
+    Args:
+        blocks: `Blocks`.
+        x: Keras tensor of shape `(batch, height, width, channels)`.
+        classes: Integer.
+        rate: Float, of the dropout before the logits.
+        name: String; the layers are named after it.
+        window: Integer or tuple of two, the sides of the windows pooled.
+    """
+    # On 8 x 8, as published, every window fits. Where one hangs over the edge it is left out, unlike in Caffe.
+    x = keras.layers.AveragePooling2D(window, 3, "valid", data_format="channels_last", name=f"{name}_pool")(x)
+    x = blocks.convolution(x, 128, 1, name=f"{name}_convolution")
+    x = keras.layers.Flatten(data_format="channels_last", name=f"{name}_flatten")(x)
+    x = blocks.dense(x, 1024, name=f"{name}_dense")
+    x = network_blocks.dropout(x, rate, name=f"{name}_dropout")
+    return blocks.classifier(x, classes, name=f"{name}_classifier")
 
 
 def _stem(blocks, x):
@@ -79,13 +99,3 @@ def _inception(blocks, x, channels, name):
         blocks.convolution(pooled, projected, 1, name=f"{name}_pool_projection"),
     ]
     return keras.layers.Concatenate(axis=-1, name=name)(branches)
-
-
-def _auxiliary(blocks, x, classes, rate, name):
-    # On 8 x 8, as published, every window fits. Where one hangs over the edge it is left out, unlike in Caffe.
-    x = keras.layers.AveragePooling2D(5, 3, "valid", data_format="channels_last", name=f"{name}_pool")(x)
-    x = blocks.convolution(x, 128, 1, name=f"{name}_convolution")
-    x = keras.layers.Flatten(data_format="channels_last", name=f"{name}_flatten")(x)
-    x = blocks.dense(x, 1024, name=f"{name}_dense")
-    x = network_blocks.dropout(x, rate, name=f"{name}_dropout")
-    return blocks.classifier(x, classes, name=f"{name}_classifier")

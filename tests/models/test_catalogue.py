@@ -14,6 +14,7 @@ PUBLISHED = {
     "caffenet128": (13_300_072, 13_300_072, 13_300_072, 5_472, 7, 208.99),
     "caffenet128_maxout": (12_469_892, 12_469_892, 12_469_892, 3_862, 7, 221.09),
     "googlenet128": (10_232_552, 10_232_552, 10_232_552, 9_584, 61, 517.5),
+    "googlenet128_bn": (14_085_240 + 12_256, 14_085_240, 14_085_240 + 12_256, 12_256, 73, 659.9),
     "resnet20": (269_034, 268_346, 268_698, 688, 19, 40.6),
     "resnet32": (465_290 - 2_272, 464_154 - 2_272, 464_154 - 2_272 + 16 + 5 * 112, 1_136, 31, 68.9),
     "resnet44": (660_170 - 3_168, 658_586 - 3_168, 658_586 - 3_168 + 16 + 7 * 112, 1_584, 43, 97.2),
@@ -26,6 +27,7 @@ PUBLISHED = {
 PUBLISHED_TOTALS = {
     "caffenet128": 13_311_016,
     "googlenet128": 10_251_720,
+    "googlenet128_bn": 14_109_752,
     "resnet20": 269_722,
     "resnet32": 464_154,
     "resnet44": 658_586,
@@ -38,10 +40,19 @@ INPUTS = {
     "caffenet128": (128, 128, 3),
     "caffenet128_maxout": (128, 128, 3),
     "googlenet128": (128, 128, 3),
+    "googlenet128_bn": (128, 128, 3),
     "resnet50": (224, 224, 3),
     "alexnet": (224, 224, 1),
 }
-CLASSES = {"caffenet128": 1000, "caffenet128_maxout": 1000, "googlenet128": 1000, "resnet50": 1000}
+CLASSES = {
+    "caffenet128": 1000,
+    "caffenet128_maxout": 1000,
+    "googlenet128": 1000,
+    "googlenet128_bn": 1000,
+    "resnet50": 1000,
+}
+# They take seconds to build.
+SLOW = ["googlenet128_bn", "resnet50"]
 
 
 def trainable(model):
@@ -78,8 +89,8 @@ def test_parameters_without_normalization(name, plain):
 @pytest.mark.parametrize(
     ("name", "use_scale", "use_bias"),
     [
-        *[(name, flag, flag) for name in PUBLISHED_TOTALS for flag in (False, True) if name != "resnet50"],
-        ("resnet50", True, True),
+        *[(name, flag, flag) for name in PUBLISHED_TOTALS for flag in (False, True) if name not in SLOW],
+        *[(name, True, True) for name in SLOW],
         # The deeper ones consist of the same units as resnet20.
         *[(name, flag, not flag) for name in ("caffenet128", "googlenet128", "resnet20") for flag in (False, True)],
     ],
@@ -124,12 +135,13 @@ def test_multiply_adds_of_the_trunk(name, plain):
 
 def test_multiply_adds_with_the_auxiliary_classifiers(plain):
     assert multiply_adds(plain["googlenet128"]) / 1e6 == pytest.approx(521.1, abs=0.05)
+    assert multiply_adds(plain["googlenet128_bn"]) / 1e6 == pytest.approx(663.0, abs=0.05)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_input_and_classes(name, plain):
     assert plain[name].input_shape == (None, *INPUTS.get(name, (32, 32, 3)))
-    assert {output.shape for output in plain[name].outputs} == {(None, CLASSES.get(name, 10))}
+    assert {output.shape for output in plain[name].outputs} == {(None, 1000 if name in IMAGENET else 10)}
     assert plain[name].name == name
 
 
@@ -161,6 +173,7 @@ def test_names_do_not_depend_on_what_was_built_before():
         ("caffenet128_maxout", (39, 40, 3)),
         ("googlenet128", (79, 79, 1)),
         ("googlenet128", (82, 95, 3)),
+        ("googlenet128_bn", (7, 8, 1)),
         ("resnet50", (3, 4, 3)),
         ("alexnet", (67, 70, 1)),
     ],
@@ -169,7 +182,7 @@ def test_images_of_many_sizes_give_finite_logits(name, shape, normalization, mov
     # With a ReLU the few numbers that remain of the smallest images may all be zeros.
     model = moved(models.build(name, shape, classes=3, normalization=normalization, activation="elu"))
     logits = predicted(model, np.random.default_rng(0).normal(5, 20, (2, *shape)).astype("float32"))
-    assert logits.shape == (2, 9 if name == "googlenet128" else 3)
+    assert logits.shape == (2, 9 if name.startswith("googlenet") else 3)
     assert np.isfinite(logits).all()
     assert not np.array_equal(logits[0], logits[1])  # one pixel tells less and less through 20 saturating layers
 
@@ -294,8 +307,9 @@ def test_mixed_precision_keeps_weights_in_float32(name, moved, predicted, hostil
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "foo"}, "`name` must be one of ['caffenet128', 'caffenet128_maxout', 'googlenet128', 'resnet20', "
-         "'resnet32', 'resnet44', 'resnet56', 'resnet110', 'resnet50', 'alexnet']. Received: name='foo'."),
+        ({"name": "foo"}, "`name` must be one of ['caffenet128', 'caffenet128_maxout', 'googlenet128', "
+         "'googlenet128_bn', 'resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet110', 'resnet50', 'alexnet']. "
+         "Received: name='foo'."),
         ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_after', "
          "'weight_norm', 'weight_norm_mean_only_batch_norm', 'weight_norm_trelu', 'normprop']. "
          "Received: normalization='foo'."),
