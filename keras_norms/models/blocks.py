@@ -13,9 +13,11 @@ import keras
 from keras_norms.layers import (
     batch_norm,
     batch_norm_placement,
+    bias,
     grouped_convolution,
     mean_only_batch_norm,
     normprop,
+    scale,
     trelu,
     weight_normalization,
 )
@@ -243,6 +245,20 @@ def _batch_norm(placement):
     return after
 
 
+def _scalar(blocks, activation, name):
+    """A scale and a bias for all channels together, as Caffe's Scale layer with `num_axes: 0`."""
+    norm = batch_norm.BatchNorm(
+        momentum=blocks.momentum,
+        use_scale=False,
+        use_bias=False,
+        synchronized=blocks.synchronized,
+        name=f"{name}_batch_norm",
+    )
+    learned = [scale.Scale(axis=None, name=f"{name}_scale")] if blocks.use_scale else []
+    learned += [bias.Bias(axis=None, name=f"{name}_bias")] if blocks.use_bias else []
+    return [norm, *learned, *_activation(blocks, activation, name)]
+
+
 def _weight_normalized(blocks, layer, activation):
     return weight_normalization.WeightNormalization(layer, use_scale=blocks.use_scale, name=f"{layer.name}_weight_norm")
 
@@ -314,6 +330,7 @@ NORMALIZATIONS = {
     "batch_norm_before": Normalization(
         _plain, _if_kept, _batch_norm(batch_norm_placement.BatchNormBefore), normalizes_sums=True
     ),
+    "batch_norm_before_scalar": Normalization(_plain, _if_kept, _scalar, normalizes_sums=True),
     "batch_norm_after": Normalization(
         _plain,
         _if_kept_or_activated,

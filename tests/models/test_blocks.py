@@ -26,6 +26,7 @@ def names(model):
     [
         ("none", ["conv", "conv_activation"]),
         ("batch_norm_before", ["conv", "conv_batch_norm"]),
+        ("batch_norm_before_scalar", ["conv", "conv_batch_norm", "conv_scale", "conv_bias", "conv_activation"]),
         ("batch_norm_after", ["conv", "conv_batch_norm"]),
         ("weight_norm", ["conv_weight_norm", "conv_activation"]),
         ("weight_norm_mean_only_batch_norm", ["conv_weight_norm", "conv_mean_only_batch_norm", "conv_activation"]),
@@ -87,7 +88,33 @@ def test_settings_reach_the_normalization(normalization, use_scale, use_bias):
         assert (layer.momentum, layer.epsilon, layer.axis) == (0.8, 1e-5, -1)
 
 
-@pytest.mark.parametrize("normalization", ["none", *NORMALIZED])
+@pytest.mark.parametrize("use_scale", [False, True])
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_one_scale_and_one_bias_for_all_channels(use_scale, use_bias, hostile):
+    variant = dataclasses.replace(
+        BASELINE,
+        normalization="batch_norm_before_scalar",
+        use_scale=use_scale,
+        use_bias=use_bias,
+        synchronized=use_bias,
+    )
+    model = model_of(lambda x: variant.convolution(x, 8, 3, name="conv"))
+    norm = model.get_layer("conv_batch_norm")
+    assert (norm.use_scale, norm.use_bias, norm.synchronized, norm.momentum) == (False, False, use_bias, 0.8)
+    learned = [f"conv_{part}" for part, used in (("scale", use_scale), ("bias", use_bias)) if used]
+    assert names(model) == ["conv", "conv_batch_norm", *learned, "conv_activation"]
+    x = hostile((4, 6, 6, 4)) / 50
+    read = keras.ops.convert_to_numpy(keras.Model(model.input, norm.output)(x, training=True))
+    for name, value in zip(learned, (0.7, -0.2), strict=False):
+        assert [weight.shape for weight in model.get_layer(name).weights] == [()]
+        model.get_layer(name).set_weights([value])
+    factor, summand = 0.7 if use_scale else 1, 0 if not use_bias else -0.2 if use_scale else 0.7
+    expected = np.maximum(factor * read.astype("float64") + summand, 0)
+    outputs = keras.ops.convert_to_numpy(model(x, training=True))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalization", ["none", *NORMALIZED, "batch_norm_before_scalar"])
 @pytest.mark.parametrize("activation", [None, "tanh"])
 def test_a_bias_is_left_out_where_it_changes_nothing(normalization, activation, hostile):
     """With all biases kept, the one of a convolution must change the output in training exactly where it would be

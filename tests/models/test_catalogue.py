@@ -44,13 +44,7 @@ INPUTS = {
     "resnet50": (224, 224, 3),
     "alexnet": (224, 224, 1),
 }
-CLASSES = {
-    "caffenet128": 1000,
-    "caffenet128_maxout": 1000,
-    "googlenet128": 1000,
-    "googlenet128_bn": 1000,
-    "resnet50": 1000,
-}
+IMAGENET = [name for name, (_, _, channels) in INPUTS.items() if channels == 3]
 # They take seconds to build.
 SLOW = ["googlenet128_bn", "resnet50"]
 
@@ -310,7 +304,7 @@ def test_mixed_precision_keeps_weights_in_float32(name, moved, predicted, hostil
         ({"name": "foo"}, "`name` must be one of ['caffenet128', 'caffenet128_maxout', 'googlenet128', "
          "'googlenet128_bn', 'resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet110', 'resnet50', 'alexnet']. "
          "Received: name='foo'."),
-        ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_after', "
+        ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_before_scalar', 'batch_norm_after', "
          "'weight_norm', 'weight_norm_mean_only_batch_norm', 'weight_norm_trelu', 'normprop']. "
          "Received: normalization='foo'."),
         ({"activation": "foo"}, "`activation` must be the name of a Keras activation such as 'relu' ('linear' for "

@@ -140,6 +140,11 @@ def test_every_convolution_and_hidden_layer_is_normalized(after):
     assert {after.get_layer(name).epsilon for name in normalized} == {1e-5}
 
 
+def test_one_scale_and_bias_a_layer_are_published_too():
+    model = models.build("googlenet128", normalization="batch_norm_before_scalar")
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 10_232_674
+
+
 def test_dropout_rates(published):
     rates = {layer.name: layer.rate for layer in published.layers if isinstance(layer, keras.layers.Dropout)}
     assert rates == {"main_dropout": 0.4, "aux1_dropout": 0.7, "aux2_dropout": 0.7}

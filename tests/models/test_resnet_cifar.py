@@ -152,6 +152,7 @@ ENDS = {
     ("batch_norm_before", "normalized sum"): ["add", "batch_norm"],
     ("batch_norm_before", "no activation"): ["conv2_batch_norm", "add"],
     ("batch_norm_before", "both"): ["add", "batch_norm"],
+    ("batch_norm_before_scalar", "normalized sum"): ["add", "batch_norm", "scale", "bias", "activation"],
     ("none", "no activation"): ["add"],
     ("normprop", "no activation"): ["add"],
     ("weight_norm_trelu", "published"): ["add", "activation"],
