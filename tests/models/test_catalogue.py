@@ -198,7 +198,7 @@ def test_the_minimum_size_is_the_smallest(name):
 @pytest.mark.parametrize(
     ("name", "shape", "normalization"),
     [
-        *[("resnet20", (8, 8, 3), normalization) for normalization in ("none", *NORMALIZED, *OTHERS)],
+        *[("resnet20", (8, 8, 3), normalization) for normalization in models.NORMALIZATIONS],
         ("caffenet128", (39, 39, 3), "batch_norm_after"),
         ("caffenet128", (39, 39, 3), "normprop"),
         ("googlenet128", (79, 80, 3), "batch_norm_before"),
@@ -234,7 +234,7 @@ def test_activations_of_all_kinds_are_saved(activation, normalization, moved, pr
 @pytest.mark.parametrize(
     ("name", "shape", "normalization"),
     [
-        *[("resnet20", (8, 8, 3), normalization) for normalization in ("none", *NORMALIZED, *OTHERS)],
+        *[("resnet20", (8, 8, 3), normalization) for normalization in models.NORMALIZATIONS],
         ("caffenet128", (64, 64, 3), "batch_norm_after"),
         ("caffenet128", (64, 64, 3), "weight_norm_trelu"),
         ("googlenet128", (79, 79, 3), "none"),
@@ -304,9 +304,9 @@ def test_mixed_precision_keeps_weights_in_float32(name, moved, predicted, hostil
         ({"name": "foo"}, "`name` must be one of ['caffenet128', 'caffenet128_maxout', 'googlenet128', "
          "'googlenet128_bn', 'resnet20', 'resnet32', 'resnet44', 'resnet56', 'resnet110', 'resnet50', 'alexnet']. "
          "Received: name='foo'."),
-        ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', 'batch_norm_before_scalar', 'batch_norm_after', "
-         "'weight_norm', 'weight_norm_mean_only_batch_norm', 'weight_norm_trelu', 'normprop']. "
-         "Received: normalization='foo'."),
+        ({"normalization": "foo"}, "`normalization` must be one of ['none', 'batch_norm_before', "
+         "'batch_norm_before_scalar', 'batch_norm_after', 'weight_norm', 'weight_norm_mean_only_batch_norm', "
+         "'weight_norm_trelu', 'normprop']. Received: normalization='foo'."),
         ({"activation": "foo"}, "`activation` must be the name of a Keras activation such as 'relu' ('linear' for "
          "none), one of ['prelu', 'prelu_0.3', 'rrelu', 'rrelu_10_30', 'divisor_rrelu', 'vlrelu', 'trelu', 'tprelu'], "
          "a callable or a Keras layer. "
