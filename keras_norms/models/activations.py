@@ -6,8 +6,8 @@ import keras
 
 from keras_norms.layers import prelu, rrelu, trelu, vlrelu
 
-# Ours by name, with their default arguments, or those of the caffenet-benchmark. `Maxout` is none of them: it changes the
-# number of channels.
+# Ours by name, with their default arguments or those of the caffenet-benchmark. `Maxout` is none of them: it changes
+# the number of channels.
 ACTIVATIONS = {
     "prelu": prelu.PReLU,
     "prelu_0.3": functools.partial(prelu.PReLU, slope_initializer=keras.initializers.Constant(0.3)),

@@ -53,15 +53,6 @@ def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
-def multiply_adds(model):
-    total = 0
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)):
-            positions = int(np.prod(layer.output.shape[1:-1]))
-            total += positions * int(np.prod(layer.kernel.shape))
-    return total
-
-
 @pytest.fixture(scope="module")
 def plain():
     """Returns each network as published, without normalization."""
@@ -124,12 +115,12 @@ def test_multiply_adds_of_the_trunk(name, plain):
     model = plain[name]
     outputs = model.output["main"] if isinstance(model.output, dict) else model.output
     # Published with the digits given.
-    assert multiply_adds(keras.Model(model.input, outputs)) / 1e6 == pytest.approx(PUBLISHED[name][-1], abs=0.05)
+    assert models.multiply_adds(keras.Model(model.input, outputs)) / 1e6 == pytest.approx(PUBLISHED[name][-1], abs=0.05)
 
 
 def test_multiply_adds_with_the_auxiliary_classifiers(plain):
-    assert multiply_adds(plain["googlenet128"]) / 1e6 == pytest.approx(521.1, abs=0.05)
-    assert multiply_adds(plain["googlenet128_bn"]) / 1e6 == pytest.approx(663.0, abs=0.05)
+    assert models.multiply_adds(plain["googlenet128"]) / 1e6 == pytest.approx(521.1, abs=0.05)
+    assert models.multiply_adds(plain["googlenet128_bn"]) / 1e6 == pytest.approx(663.0, abs=0.05)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
