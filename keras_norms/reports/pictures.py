@@ -7,6 +7,7 @@ import re
 
 import matplotlib
 import matplotlib.figure  # a figure made without pyplot needs no display
+import matplotlib.lines
 
 _INCHES, _SMALL_INCHES = (4.2, 3.0), (2.9, 2.1)
 _LINE_INCHES = 0.19

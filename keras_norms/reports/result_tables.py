@@ -73,7 +73,7 @@ def published(found):
     )
     titles = ("Published as", "Data", "Result", "Beside it", "Source")
     columns = (_ROW, *(blocks.Column(title, number=False) for title in titles))
-    return [blocks.Table("Every published number of these rows, as printed.", columns, lines)] if lines else []
+    return [blocks.Table("Every published number of these rows.", columns, lines)] if lines else []
 
 
 def _accuracy_line(row, shown, against):

@@ -155,7 +155,11 @@ def test_csv_has_a_line_a_row_and_seed(written):
         "made_up", "0.5", "0.5", "300.0", "0123abc",
     )  # fmt: skip
     assert (first["parameters"], first["steps"], first["status"], first["error"]) == ("1234567", "30", "ended", "")
-    assert (failed["status"], failed["error"]) == ("failed", "The loss was | <nan> & more.")
+    assert (failed["published"], failed["status"], failed["error"]) == (
+        "0.55",
+        "failed",
+        "The loss was | <nan> & more.",
+    )
     assert (failed["test_accuracy"], failed["seconds"], lines[-1]["status"]) == ("", "", "missing")
 
 
