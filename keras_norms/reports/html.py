@@ -47,7 +47,7 @@ td { overflow-wrap: break-word; }
 td a { overflow-wrap: anywhere; }
 td:not(.number) { min-width: 8em; }
 thead th { vertical-align: bottom; border-bottom: 2px solid #111; }
-tbody th { font-weight: 600; }
+tbody th { font-weight: 600; min-width: 10em; }
 tbody th code { display: block; font-weight: 400; overflow-wrap: normal; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }

@@ -94,6 +94,13 @@ def _epochs(row):
     return list(range(1, min(len(run.history) for run in row.drawn) + 1))
 
 
+def _parts(row):
+    """Returns the part of the whole training that each of these epochs ends, at most 1."""
+    settings, history = row.settings, row.drawn[0].history
+    steps = settings.get("steps") or settings["epochs"] * history[0]["step"]
+    return [epoch["step"] / steps for epoch in history[: len(_epochs(row))]]
+
+
 def _seconds(row):
     """Returns the time at the end of each of these epochs, mean over the runs; an empty list where it is not known."""
     each = [run.seconds[: len(_epochs(row))] for run in row.drawn]
@@ -118,9 +125,9 @@ def _ceiling(rows):
 def _published_panel(row, curve, quantity, same_length):
     name, title = _QUANTITIES[quantity]
     points = [point for point in curve if point[quantity] is not None]
-    whole, epochs = curve[-1]["epoch"], _epochs(row)
+    whole = curve[-1]["epoch"]
     shown = [point["epoch"] if same_length else point["epoch"] / whole for point in points]
-    own = epochs if same_length else [epoch / len(epochs) for epoch in epochs]
+    own = _epochs(row) if same_length else _parts(row)
     lines = (
         blocks.Line("published", tuple(shown), tuple(point[quantity] for point in points), looks.PUBLISHED),
         _line(row, "measured", own, name, looks.MEASURED),

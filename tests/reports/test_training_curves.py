@@ -82,6 +82,16 @@ def test_published_curve_of_another_length_runs_from_0_to_1(found):
     assert "from 0 to 1" in picture.caption
 
 
+@pytest.mark.parametrize("settings", [{"epochs": 8}, {"epochs": 3, "steps": 80}])
+def test_a_training_that_has_not_ended_does_not_reach_1(folder, settings):
+    published = {**made_up.PUBLISHED, "a": made_up.published("a"), "d": made_up.published("d", curve="curve")}
+    made_up.write_run(folder / "d" / "0", [0.1, 0.3], ended=False, settings=settings)
+    found = results.read(folder, made_up.STUDY, published)
+    (picture,) = training_curves.published_pictures(found.rows, lambda name: made_up.CURVE)
+    assert picture.panels[0].title == "Row d (unfinished)"
+    assert picture.panels[0].lines[1].x == (1 / 8, 2 / 8)
+
+
 def test_published_curve_of_the_same_data_and_length_is_drawn_as_it_is(folder):
     published = {**made_up.PUBLISHED, "a": made_up.published("a", curve="curve")}
     for seed in range(3):
