@@ -98,7 +98,8 @@ def _said(row, against):
     others |= {run.seed: run.reason for run in row.runs if run.status == results.MISSING}
     if not row.ended and len(set(others.values())) == 1:
         return f"{next(iter(others.values()))} (each seed)"
-    parts = [f"seed {seed} {reason}" for seed, reason in others.items()]
+    others |= {run.seed: f"not tested further: {run.reason}" for run in row.ended if run.reason}
+    parts = [f"seed {seed} {reason}" for seed, reason in sorted(others.items())]
     return "; ".join([against.verdict, *parts] if row.ended else parts)
 
 

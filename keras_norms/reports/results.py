@@ -18,7 +18,7 @@ class Run:
     Attributes:
         seed: Integer.
         status: String, `ENDED`, `FAILED`, `UNFINISHED` or `MISSING`.
-        reason: String, why it has not ended; empty if it has.
+        reason: String, why it has not ended, or why a further test of it failed; empty if there is nothing to say.
         settings, environment: Dicts, of its `config.json`; empty where there is none.
         history: Tuple of dicts of floats, one an epoch.
         seconds: Tuple of floats, what each epoch of the history took; None where it is not known.
@@ -184,19 +184,17 @@ def _run(folder, seed):
         seconds=tuple(seconds.get(row["epoch"]) for row in history),
         total_seconds=math.fsum(row["seconds"] for row in speeds),
         result=result,
-        tests=tuple(_json(folder / "tests.json", ())),
+        tests=tuple(_json(path, {}) for path in sorted(folder.glob("test-*.json"))),
         probe=probe if probe.exists() else None,
     )
 
 
 def _status(failure, settings, history, result):
-    """Returns the status of a run and the reason why it has not ended."""
+    """Returns the status of a run and its reason."""
     if result and not math.isfinite(result["test_accuracy"]):
         return FAILED, f"its test accuracy is {result['test_accuracy']}"
-    if result:
-        return ENDED, ""
-    if failure is not None:
-        return FAILED, " ".join(failure.split())
+    if result or failure is not None:
+        return ENDED if result else FAILED, " ".join((failure or "").split())
     if not settings and not history:
         return MISSING, "not run"
     whole = "" if settings.get("steps") or "epochs" not in settings else f" of {settings['epochs']}"

@@ -151,9 +151,10 @@ def _published_caption(title, rows, same_data, same_length):
             "compare the shapes, not the heights."
         )
     if not same_length:
-        lengths = sorted({len(row.drawn[0].history) for row in rows})
+        whole = [row for row in rows if row.ended] or rows
+        lengths = words.listed([str(length) for length in sorted({len(row.drawn[0].history) for row in whole})])
         caption += (
-            f" The published trainings were longer or shorter than these of {words.listed(list(map(str, lengths)))} "
+            f" The published trainings were longer or shorter than these of {lengths} "
             "epochs: each curve runs from 0 to 1, the whole of its training."
         )
     return caption

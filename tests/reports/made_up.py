@@ -94,7 +94,7 @@ def write(folder):
         write_run(folder / "b" / str(seed), [0.1, accuracy])
     write_failure(folder / "b" / "2", "The loss was | <nan> & more.")
     test = {"top_1": 0.52, "log_loss": 1.5, "protocol": "statistics of each batch of 20", "statistics": "batch"}
-    (folder / "b" / "0" / "tests.json").write_text(json.dumps([test]))
+    (folder / "b" / "0" / "test-batch-20.json").write_text(json.dumps(test))
     for seed in range(3):
         write_failure(folder / "c" / str(seed), "All of it failed.")
     norms = {step: [1.0 + step, 10.0, 100.0] for step in (0, 10, 20)}

@@ -81,6 +81,12 @@ def test_other_protocols(found):
     )  # fmt: skip
 
 
+def test_a_further_test_that_failed_is_reported(folder):
+    made_up.write_failure(folder / "b" / "0", "No memory.")
+    _, b, *_ = table(results.read(folder, made_up.STUDY, made_up.PUBLISHED), "Test accuracy")
+    assert b["Against the baseline"].startswith("cannot be told apart; seed 0 not tested further: No memory.; seed 2")
+
+
 def test_errors_are_printed_where_errors_are_published(folder):
     published = {
         name: made_up.published(name, made_up.reference(value, "test_error"))

@@ -52,10 +52,10 @@ def test_failures_have_their_reason_on_one_line(folder):
     made_up.write_failure(folder / "a" / "0", "It\nbroke.")
     made_up.write_run(folder / "a" / "1", [0.3], test_accuracy=float("nan"))
     made_up.write_run(folder / "a" / "2", [0.3])
-    made_up.write_failure(folder / "a" / "2", "The first try failed.")
+    made_up.write_failure(folder / "a" / "2", "The further test failed.")
     runs = read(folder).rows[0].runs
     assert [(run.status, run.reason) for run in runs] == [
-        ("failed", "It broke."), ("failed", "its test accuracy is nan"), ("ended", ""),
+        ("failed", "It broke."), ("failed", "its test accuracy is nan"), ("ended", "The further test failed."),
     ]  # fmt: skip
 
 
@@ -96,8 +96,9 @@ def test_other_folders_are_refused(tmp_path):
 
 def test_further_tests_are_read(folder):
     made_up.write_run(folder / "a" / "0", [0.3])
-    (folder / "a" / "0" / "tests.json").write_text(json.dumps([{"top_1": 0.25}]))
-    assert read(folder).rows[0].runs[0].tests == ({"top_1": 0.25},)
+    for size in (20, 50):
+        (folder / "a" / "0" / f"test-batch-{size}.json").write_text(json.dumps({"top_1": size / 100}))
+    assert read(folder).rows[0].runs[0].tests == ({"top_1": 0.2}, {"top_1": 0.5})
 
 
 def test_rows_of_one_label_are_told_apart(folder):
