@@ -146,21 +146,26 @@ def test_names_do_not_depend_on_what_was_built_before():
     assert [weight.path for weight in one.weights] == [weight.path for weight in other.weights]
 
 
-@pytest.mark.parametrize("normalization", ["none", *NORMALIZED])
 @pytest.mark.parametrize(
-    ("name", "shape"),
+    ("name", "shape", "normalization"),
     [
-        ("resnet20", (8, 8, 3)),
-        ("resnet20", (1, 1, 1)),
-        ("resnet20", (9, 14, 1)),
-        ("caffenet128", (39, 39, 1)),
-        ("caffenet128", (47, 62, 4)),
-        ("caffenet128_maxout", (39, 40, 3)),
-        ("googlenet128", (79, 79, 1)),
-        ("googlenet128", (82, 95, 3)),
-        ("googlenet128_bn", (7, 8, 1)),
-        ("resnet50", (3, 4, 3)),
-        ("alexnet", (67, 70, 1)),
+        *[
+            (name, shape, normalization)
+            for name, shape in [
+                ("resnet20", (8, 8, 3)),
+                ("resnet20", (1, 1, 1)),
+                ("resnet20", (9, 14, 1)),
+                ("caffenet128", (39, 39, 1)),
+                ("caffenet128", (47, 62, 4)),
+                ("googlenet128", (79, 79, 1)),
+                ("googlenet128", (82, 95, 3)),
+            ]
+            for normalization in ("none", *NORMALIZED)
+        ],
+        ("caffenet128_maxout", (39, 40, 3), "batch_norm_after"),
+        ("googlenet128_bn", (7, 8, 1), "batch_norm_before"),
+        ("resnet50", (3, 4, 3), "batch_norm_before"),
+        ("alexnet", (67, 70, 1), "batch_norm_before"),
     ],
 )
 def test_images_of_many_sizes_give_finite_logits(name, shape, normalization, moved, predicted):
