@@ -189,4 +189,4 @@ def test_a_saved_maxout_network_gives_the_same_logits(moved, predicted, hostile,
     x = hostile((2, 39, 39, 3))
     logits = predicted(model, x)
     np.testing.assert_array_equal(predicted(keras.models.load_model(tmp_path / "model.keras"), x), logits)
-    assert logits.std() > 0
+    assert logits.std(0).min() > 0  # the images differ

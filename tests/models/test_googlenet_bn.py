@@ -186,9 +186,11 @@ def test_kernels_start_uniform_within_xavier(name, published):
 
 
 def test_a_saved_model_gives_the_same_logits(moved, predicted, hostile, tmp_path):
-    model = moved(models.build("googlenet128_bn", (32, 32, 3), classes=3, normalization="batch_norm_before"))
+    model = moved(
+        models.build("googlenet128_bn", (32, 32, 3), classes=3, normalization="batch_norm_before", activation="elu")
+    )
     model.save(tmp_path / "model.keras")
     x = hostile((2, 32, 32, 3))
     logits = predicted(model, x)
     np.testing.assert_array_equal(predicted(keras.models.load_model(tmp_path / "model.keras"), x), logits)
-    assert logits.std() > 0
+    assert logits.std(0).min() > 0  # the images differ

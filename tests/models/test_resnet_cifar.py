@@ -252,9 +252,11 @@ def test_projections_read_every_second_pixel(shape, moved, output_of, hostile):
 
 @pytest.mark.parametrize("options", [ALTERNATES["both"], {"shortcut": "projection"}])
 def test_saved_alternates_give_the_same_logits(options, moved, predicted, hostile, tmp_path):
-    model = moved(models.build("resnet20", (8, 8, 3), normalization="batch_norm_before", options=options))
+    model = moved(
+        models.build("resnet20", (8, 8, 3), normalization="batch_norm_before", activation="elu", options=options)
+    )
     model.save(tmp_path / "model.keras")
     x = hostile((2, 8, 8, 3))
     logits = predicted(model, x)
     np.testing.assert_array_equal(predicted(keras.models.load_model(tmp_path / "model.keras"), x), logits)
-    assert logits.std() > 0
+    assert logits.std(0).min() > 0  # the images differ
