@@ -5,7 +5,7 @@ BACKENDS = .venv-backends/installed
 ADDONS = .venv-tfa/installed
 # What knows no backend: these tests pass on all of them.
 PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
-  tests/properties) tests/test_examples.py::test_examples_of_docstrings
+  tests/properties tests/caffe) tests/test_examples.py::test_examples_of_docstrings
 
 .PHONY: train test test-faults serve-check test-backends test-tfa golden lint wheel bench clean
 

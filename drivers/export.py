@@ -31,7 +31,7 @@ flags.DEFINE_enum("outputs", "logits", export.OUTPUTS, "what --model returns")
 flags.DEFINE_boolean("allow_code", False, "run the code of Lambda layers in --model")
 flags.DEFINE_list("format", [], f"further formats: {', '.join(export.FORMATS)}")
 flags.DEFINE_string("export_dir", "saved_models", "folder of the SavedModels")
-flags.DEFINE_string("export_name", None, "name of the SavedModel; that of the architecture or file if not given")
+flags.DEFINE_string("export_name", None, "name of the SavedModel; that of the recipe or file if not given")
 
 
 def main(argv):

@@ -52,7 +52,7 @@ def of_run(given):
         origin["batches"] = given.batches
     pixels = pipeline.example_pixels(outcome.dataset, outcome.prepare.size)
     names = outcome.dataset.class_names
-    return Exported(settings.recipe.arch, model, names, outcome.prepare, pixels, origin, told)
+    return Exported(settings.recipe.name or settings.recipe.arch, model, names, outcome.prepare, pixels, origin, told)
 
 
 def of_keras_file(given):

@@ -34,7 +34,7 @@ def jobs(study, folder, differences):
     for name in names:
         options.settings(recipes.published(name).recipe, differences, workdir=None).check()
     dataset = differences.get("dataset", recipes.PUBLISHED[names[0]].recipe.dataset)
-    datasets.load(dataset, given.data_dir, skip_bad_records=bool(given.skip_bad_records))  # refused once
+    datasets.find(dataset, given.data_dir)
     command = shlex.join(["python", "drivers/study.py", *sys.argv[1:]])
     studies.claim(folder, {"study": study, "command": command, "overrides": differences, "seeds": given.seeds})
     found = studies.jobs(names, given.seeds, folder, recipes.PUBLISHED)

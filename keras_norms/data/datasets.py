@@ -79,6 +79,17 @@ def load(name, data_dir=None, image_size=32, seed=0, skip_bad_records=False):
     return _prepared(name, data_dir, skip_bad_records)
 
 
+def find(name, data_dir=None):
+    """Looks whether a set is there and can be used, without reading its examples.
+
+    Args: As of `load`.
+
+    Raises: As `load`, but for bad records.
+    """
+    if name != EMBEDDED:
+        _found(name, data_dir)
+
+
 def check(dataset):
     """Reads and decodes all records of a streamed set, to say which one has made the training fail.
 
@@ -119,6 +130,17 @@ def _drawn(image_size, seed):
 
 
 def _prepared(name, data_dir, skip_bad_records):
+    builder, records = _found(name, data_dir)
+    held, shape = _is_held(records.values()), records["train"].image_shape
+    sources, bad = {}, {}
+    for split, own in records.items():
+        sources[split], bad[split] = _source(builder.name, split, own, held, skip_bad_records)
+    classes = tuple(builder.info.features["label"].names)
+    return Dataset(builder.name, classes, shape, *sources.values(), list(records)[1], bad)
+
+
+def _found(name, data_dir):
+    """Returns the builder of a set, and the `Records` of its two splits by their names, training first."""
     import tensorflow_datasets as tfds  # slow to import, and not needed for the embedded set
 
     try:
@@ -133,12 +155,7 @@ def _prepared(name, data_dir, skip_bad_records):
     splits = ("train", _test_split(builder.name, builder.info.splits))
     records = {split: _records(builder, split) for split in splits}
     _check_files(tfds, name, data_dir, records.values())
-    held, shape = _is_held(records.values()), records["train"].image_shape
-    sources, bad = {}, {}
-    for split in splits:
-        sources[split], bad[split] = _source(builder.name, split, records[split], held, skip_bad_records)
-    classes = tuple(builder.info.features["label"].names)
-    return Dataset(builder.name, classes, shape, *sources.values(), splits[1], bad)
+    return builder, records
 
 
 def _records(builder, split):

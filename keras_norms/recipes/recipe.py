@@ -37,8 +37,8 @@ class Recipe:
         drop_remainder: Boolean, whether the images that do not fill a last batch of an epoch are left out.
         micro_batches: Integer, the parts into which each replica's share of a batch is cut. Their gradients are summed
             before the one update, for less memory; batch statistics are those of a part.
-        epochs: Integer.
-        steps: Integer, the number of training steps, in place of `epochs`; None for none.
+        epochs: Integer; None where there are `steps`, which take its place.
+        steps: Integer, the number of training steps; None for none.
         learning_rate: Float, the rate at the start, or at the end of a warm-up.
         lr_scaling: String, one of `LR_SCALINGS`: how the rate follows the batch size. `learning_rate` is multiplied by
             `batch_size / lr_batch_size` (`linear`: Goyal et al., 2017, https://arxiv.org/abs/1706.02677) or by its root
@@ -93,7 +93,7 @@ class Recipe:
     batch_size: int = 64
     drop_remainder: bool = True
     micro_batches: int = 1
-    epochs: int = 10
+    epochs: int | None = 10
     steps: int | None = None
     learning_rate: float = 0.05
     lr_scaling: str = "none"
@@ -123,6 +123,8 @@ class Recipe:
             ("initialization", INITIALIZATIONS),
         ):
             self._require(name, lambda value, allowed=allowed: value in allowed, f"one of {allowed}")
+        if self.steps is not None:
+            object.__setattr__(self, "epochs", None)
         self._check_contradictions()
         self._check_ranges()
 
@@ -174,6 +176,7 @@ class Recipe:
                 "`warmup_rate` needs `warmup_steps` or `warmup_error`",
                 ("warmup_rate", "warmup_steps", "warmup_error"),
             ),
+            (self.steps is None and self.epochs is None, "there must be `epochs` or `steps`", ("epochs", "steps")),
             (self.nesterov and not self.momentum, "`nesterov` needs a `momentum`", ("nesterov", "momentum")),
         ):
             if contradiction:

@@ -61,6 +61,7 @@ _RESNET50 = recipe.Recipe(
     drops=(0.25, 0.5, 0.75),
     weight_decay=1e-4,
 )
+_UNPUBLISHED = {"normprop": "NormProp", "weight_norm_trelu": "WN + TReLU", "none": "no normalization"}
 _UNKNOWN = (
     "Rate, schedule, weight decay, initialization and the scaling of residual sums are not published: here those of "
     "He et al., with drops after 30, 60 and 90 epochs.",
@@ -84,7 +85,7 @@ def _block(baseline, name, parameters, multiply_adds, suffix="", unlike=_TORCH):
 
 def _resnet50(name, normalization, *found, parameters=25_557_032, **differences):
     variant = _RESNET50.but(name=name, normalization=normalization, **differences)
-    label = found[0] if found else name.removeprefix("resnet50_")
+    label = found[0] if found else _UNPUBLISHED[normalization]
     found = [("resnet50_bn_wn", label) for label in found]
     return row(variant, label, found, parameters, 3_858.0, unlike=_UNKNOWN)
 

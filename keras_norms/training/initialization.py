@@ -68,8 +68,8 @@ def _residual_weight_norm(model, recipe, images, seed):
         own = [match for match in units if match[1] == stage]
         last = max(match[3] for match in own if match[3].startswith("conv"))
         gains[f"stage{stage}_unit\\d+_{last}"] = 1 / len({match[2] for match in own})
-    if any("shortcut" in match[3] for match in units):
-        gains["stage.*_shortcut"] = 1.0
+    if any(match[3] == "projection" for match in units):
+        gains["stage.*_projection"] = 1.0
     return initializers.residual_weight_norm(model, gains, seed)
 
 
