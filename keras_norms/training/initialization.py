@@ -8,7 +8,7 @@ from keras_norms import initializers, models
 from keras_norms.initializers import linear_layers
 
 # Units of the residual networks: stage, unit, and the layer in it.
-_UNIT = re.compile(r"stage(\d+)_unit(\d+)_(\w+?)(_weight_norm)?")
+_UNIT = re.compile(r"stage(\d+)_unit(\d+)_(\w+)")
 
 
 def initialize(model, recipe, images, seed):
@@ -42,18 +42,14 @@ def _lsuv_after_activation(model, recipe, images, seed):
     """As the tool of 2015 did, which measured behind activations that Caffe computes in place."""
     linear = [layer for layer in model.layers if linear_layers.is_linear(layer)]
     classifiers = {output._keras_history.operation.name for output in keras.tree.flatten(model.output)}
-    activation = _activation(recipe, model)
-    measured = {layer.name: activation for layer in linear if layer.name not in classifiers}
+    measured = {layer.name: _activation(recipe) for layer in linear if layer.name not in classifiers}
     return initializers.lsuv(model, images, activation=measured, seed=seed)
 
 
-def _activation(recipe, model):
-    """Returns the activation of the network; one slope or threshold for all channels where it has one for each."""
+def _activation(recipe):
+    """Returns the activation of the network, a layer of its own for each place where it has weights."""
     name = recipe.activation or models.ARCHITECTURES[recipe.arch].blocks.activation or "linear"
-    if name not in models.ACTIVATIONS:
-        return name
-    layer = models.ACTIVATIONS[name]()
-    return type(layer).from_config({**layer.get_config(), "axis": None}) if "axis" in layer.get_config() else layer
+    return models.ACTIVATIONS[name]() if name in models.ACTIVATIONS else name
 
 
 def _weight_norm(model, recipe, images, seed):
@@ -62,7 +58,8 @@ def _weight_norm(model, recipe, images, seed):
 
 def _residual_weight_norm(model, recipe, images, seed):
     """Gains of 1 / N for the last layers of a stage's N units, and 1 for projections, as Arpit et al. have them."""
-    units = [match for match in (_UNIT.fullmatch(layer.name) for layer in model.layers) if match]
+    names = [linear_layers.base(layer).name for layer in model.layers if linear_layers.normalized(layer)]
+    units = [match for match in map(_UNIT.fullmatch, names) if match]
     gains = {}
     for stage in sorted({match[1] for match in units}):
         own = [match for match in units if match[1] == stage]
