@@ -15,6 +15,8 @@ import subprocess
 from keras_norms.training import interruption, run_folder
 
 STUDY, FAILURE = "study.json", "failure.json"
+# Statuses of a process that was told to end: that of a driver after Ctrl-C, and before a driver handles signals.
+_TOLD = (128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +67,14 @@ class Job:
         Raises:
             KeyboardInterrupt: This process or the other one was told to end. What there is is saved.
         """
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
             try:
                 _, said = process.communicate()
             except KeyboardInterrupt:
                 process.terminate()
-                process.wait()
+                process.communicate()  # not `wait`: what it says still has to be read
                 raise
-        if process.returncode == 128 + signal.SIGINT or not (process.returncode or self.is_trained):
+        if process.returncode in _TOLD or not (process.returncode or self.is_trained):
             raise interruption.Preempted(f"{self.row} with seed {self.seed} was told to end. The same command goes on.")
         if not process.returncode:
             return None
