@@ -1,10 +1,11 @@
 import itertools
+import re
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_norms.data import pipeline
+from keras_norms.data import datasets, pipeline
 from keras_norms.data.records import Records
 from keras_norms.data.shares import Shares
 
@@ -38,6 +39,50 @@ def test_statistics_are_those_of_the_training_pixels(made):
     prepare = pipeline.preprocessing(dataset, 8)
     np.testing.assert_allclose(prepare.mean, pixels.mean(0, dtype="float64"), rtol=1e-9)
     np.testing.assert_allclose(prepare.deviation, pixels.std(0, dtype="float64"), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("size", "margin", "expected"), [(32, None, 4), (20, None, 2), (7, None, 0), (32, 0, 0), (8, 5, 5)]
+)
+def test_margin_is_an_eighth_unless_given(made, size, margin, expected):
+    assert pipeline.Preprocessing(size, (0.0,), (1.0,), margin).margin == expected
+    assert pipeline.preprocessing(made(), size, margin).margin == expected
+
+
+def test_given_statistics_take_the_place_of_those_of_the_pixels(made, monkeypatch):
+    dataset = made()
+    own = pipeline.preprocessing(dataset, 8)
+    published = {"mean": [104.0, 117, 124], "deviation": (1.0, 2.0, 4.0)}
+    for name in published:
+        found = pipeline.preprocessing(dataset, 8, **{name: published[name]})
+        expected = {"mean": own.mean, "deviation": own.deviation, name: tuple(published[name])}
+        assert {"mean": found.mean, "deviation": found.deviation} == expected
+    # Of ImageNet it takes minutes to look at all pixels.
+    monkeypatch.setattr(datasets, "pixel_statistics", lambda *_: pytest.fail("all pixels were looked at"))
+    prepare = pipeline.preprocessing(dataset, 8, **published)
+    assert (prepare.mean, prepare.deviation) == ((104.0, 117, 124), (1.0, 2.0, 4.0))
+    image = raw(dataset.train)[0][0]
+    np.testing.assert_allclose(prepare(image), (image - np.array([104.0, 117, 124])) / [1, 2, 4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("channels", "given"), [(3, (0.0,)), (3, (104.0, 117.0)), (1, (104.0, 117.0, 124.0))])
+@pytest.mark.parametrize("name", ["mean", "deviation"])
+def test_statistics_of_other_channels_are_refused(made, name, channels, given):
+    words = rf"`pixel_{name}` must be one number for each of the {channels} channel\(s\) of made.*pixel_{name}="
+    with pytest.raises(ValueError, match=words + re.escape(f"{given}.")):
+        pipeline.preprocessing(made(channels=channels), 8, **{name: given})
+
+
+def test_views_have_the_margin_that_is_given(made):
+    dataset = made(shapes=((8, 8),) * 4, test=4)
+    stored = {((image - 100) / 50).tobytes() for image, _ in raw(dataset.train)}
+    without, wide = (pipeline.Preprocessing(8, (100.0,) * 3, (50.0,) * 3, margin) for margin in (0, 3))
+    shown = taken(pipeline.training_batches(dataset, without, 4, 0, flip=False), 10)
+    assert {image.tobytes() for images, *_ in shown for image in images} == stored
+    shown = taken(pipeline.training_batches(dataset, wide, 4, 0, flip=False), 30)
+    # Rows of the border above: as many as the window lies above the image.
+    above = {int(np.argmax(np.any(image != 0, axis=(1, 2)))) for images, *_ in shown for image in images}
+    assert above == {0, 1, 2, 3}
 
 
 def test_epoch_shows_every_image_once_and_every_epoch_in_another_order(made):

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -155,6 +157,74 @@ def test_kernels_alone_decay_by_default():
     variables = [keras.Variable(1.0, name=name) for name in ("kernel", "bias", "scale")]
     made = Recipe("resnet20", weight_decay=0.1)
     assert optimizers.multipliers(made, variables) == [(1.0, 0.1), (1.0, 0.0), (1.0, 0.0)]
+
+
+@pytest.fixture
+def of_network():
+    """Trainable variables of two convolutions, each with a batch norm."""
+    images = x = keras.Input((8, 8, 3))
+    for name in ("conv1", "conv2"):
+        x = keras.layers.Conv2D(2, 3, name=name)(x)
+        x = layers.BatchNorm(use_scale=True, use_bias=True, name=f"{name}_batch_norm")(x)
+    return keras.Model(images, x).trainable_variables
+
+
+def factors_of(entry, pairs, variables):
+    """Returns the factors by path, of decays those of a weight decay of 1."""
+    found = optimizers.multipliers(recipe(weight_decay=1.0, **{entry: pairs}), variables)
+    return {v.path: pair[entry == "decay_mult"] for v, pair in zip(variables, found, strict=True)}
+
+
+@pytest.mark.parametrize(("entry", "rest"), [("lr_mult", 1.0), ("decay_mult", 0.0)])
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        # Caffe: twice the rate for biases of layers, but not for those of batch norm.
+        (
+            [("bias", 2.0), ("*_batch_norm/bias", 0.5)],
+            {"conv1/bias": 2, "conv2/bias": 2, "conv1_batch_norm/bias": 0.5, "conv2_batch_norm/bias": 0.5},
+        ),
+        # A pattern holds before a name wherever it stands, and the last one of several.
+        (
+            [("*_batch_norm/bias", 0.5), ("bias", 2.0)],
+            {"conv1/bias": 2, "conv2/bias": 2, "conv1_batch_norm/bias": 0.5, "conv2_batch_norm/bias": 0.5},
+        ),
+        ([("*/scale", 3.0), ("conv1_*/*", 4.0)], {"conv1_batch_norm/scale": 4, "conv1_batch_norm/bias": 4,
+         "conv2_batch_norm/scale": 3}),
+        ([("conv1_*/*", 4.0), ("*/scale", 3.0)], {"conv1_batch_norm/scale": 3, "conv1_batch_norm/bias": 4,
+         "conv2_batch_norm/scale": 3}),
+        # A whole path, a choice of letters, and nothing of what is left.
+        (
+            [("conv2/kernel", 5.0), ("conv[13]/bias", 6.0), ("*", 7.0)],
+            {
+                "conv1/kernel": 7, "conv1/bias": 6, "conv2/kernel": 5, "conv2/bias": 7, "conv1_batch_norm/scale": 7,
+                "conv1_batch_norm/bias": 7, "conv2_batch_norm/scale": 7, "conv2_batch_norm/bias": 7,
+            },
+        ),
+        ([("conv1/kernel", 0.0)], {"conv1/kernel": 0}),
+    ],
+)  # fmt: skip
+def test_patterns_of_paths_hold_before_names(of_network, entry, rest, pairs, expected):
+    assert len(of_network) == 8
+    assert factors_of(entry, pairs, of_network) == {**{v.path: rest for v in of_network}, **expected}
+
+
+@pytest.mark.parametrize("entry", ["lr_mult", "decay_mult"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*_batch_norm/offset",
+        "conv3/*",
+        "CONV1/bias",  # letters as they are
+        "*_batch_norm",  # without a slash it is a name
+        "conv1",
+        "norm/bias",  # all of a path, not a part
+    ],
+)
+def test_pattern_that_fits_no_path_is_refused(of_network, entry, pattern):
+    words = rf"`{entry}` must name .*\['bias', 'kernel', 'scale'\], patterns of .*'conv1/kernel', or '\*'\. Received: "
+    with pytest.raises(ValueError, match=words + re.escape(repr(pattern))):
+        factors_of(entry, [("bias", 2.0), (pattern, 2.0)], of_network)
 
 
 @pytest.mark.parametrize("entry", ["lr_mult", "decay_mult"])
