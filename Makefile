@@ -7,7 +7,7 @@ ADDONS = .venv-tfa/installed
 PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
   tests/properties tests/caffe) tests/test_examples.py::test_examples_of_docstrings
 
-.PHONY: train test test-faults serve-check test-backends test-tfa golden lint wheel bench clean
+.PHONY: train study test test-faults serve-check test-backends test-tfa golden lint wheel bench clean
 
 # GoogLeNet128 with batch norm on the drawn images of `shapes`, smaller than published to fit into minutes.
 train: $(ENVIRONMENT)
@@ -20,6 +20,10 @@ test: $(ENVIRONMENT)
 # Processes killed, disks filled, files damaged, workers lost.
 test-faults: $(ENVIRONMENT)
 	.venv/bin/python -m pytest --numprocesses auto --quiet tests/faults
+
+# A study in minutes, on drawn images: trains four residual networks twice, and reports.
+study: $(ENVIRONMENT)
+	.venv/bin/python drivers/study.py residual_blocks --dataset shapes --image_size 16 --epochs 2 --seeds 2
 
 # The sample SavedModel of the tree, loaded, and scored on the images beside it.
 serve-check: $(ENVIRONMENT)

@@ -77,7 +77,7 @@ def test_every_public_layer_has_a_card():
 
 
 def test_every_card_is_on_the_page_that_helps_to_choose():
-    page = (ROOT / "docs" / "which_normalization.md").read_text()
+    page = (ROOT / "docs" / "choosing.md").read_text()
     assert [card.name for card in CARDS if f"methods/{card.name}" not in page] == []
 
 

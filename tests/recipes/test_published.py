@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_norms import models, recipes
 from keras_norms.recipes import PUBLISHED, STUDIES, Recipe, curves, references
-from keras_norms.training import optimizers
+from keras_norms.training import optimizers, schedules, steps
 
 # Trainable parameters and millions of multiply-adds with auxiliary classifiers, as the sources or counts by hand have
 # them: 26,560 channels and 53 layers of batch norm in ResNet-50, whose 49 ReLUs have 22,720 channels.
@@ -61,7 +62,7 @@ _CONVOLUTIONS = 54**2 * 96 * 121 + 26**2 * 256 * 25 * 96 + 12**2 * 9 * (256 * 38
 ALEXNET = {width: (_CONVOLUTIONS + 6400 * 4096 + 4096 * width + 10 * width) / 1e6 for width in (4096, 2048)}
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def network(name):
     recipe = PUBLISHED[name].recipe
     return models.build(
@@ -76,6 +77,12 @@ def network(name):
     )
 
 
+@pytest.fixture(scope="module", params=PUBLISHED)
+def name(request):
+    """Returns the name of each recipe. The tests of one come after each other, and build its network once."""
+    return request.param
+
+
 def multipliers(name):
     """Returns factors of the rate and decays by the paths of weights, and the weights' sizes."""
     variables = network(name).trainable_variables
@@ -88,7 +95,6 @@ def test_there_is_a_count_for_every_recipe():
     assert all(row.recipe.name == name for name, row in PUBLISHED.items())
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_and_multiply_adds_are_those_of_the_network(name):
     row, model = PUBLISHED[name], network(name)
     assert row.parameters == PARAMETERS[name]
@@ -98,7 +104,29 @@ def test_parameters_and_multiply_adds_are_those_of_the_network(name):
     assert row.multiply_adds == pytest.approx(expected, abs=0.005)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def test_makes_a_step_of_training(name):
+    recipe, model = PUBLISHED[name].recipe, network(name)
+    optimizer = optimizers.optimizer(recipe, schedules.schedule(recipe, total_steps=100), "float32")
+    before = [variable.numpy() for variable in model.trainable_variables]
+    images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    objective = steps.objective(models.ARCHITECTURES[recipe.arch].loss_weights)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(objective(np.array([1, 3]), model(images, training=True)))
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    factors = optimizers.multipliers(recipe, model.trainable_variables)
+    optimizer.apply(
+        [
+            rate * (gradient + decay * value)
+            for (rate, decay), gradient, value in zip(factors, gradients, before, strict=True)
+        ],
+        model.trainable_variables,
+    )
+    assert np.isfinite(loss)
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        assert np.isfinite(variable.numpy()).all(), variable.path
+        assert variable.name != "kernel" or (variable.numpy() != value).any(), variable.path
+
+
 def test_recipes_come_back_from_json(name):
     recipe = PUBLISHED[name].recipe
     assert Recipe(**json.loads(json.dumps(dataclasses.asdict(recipe)))) == recipe
