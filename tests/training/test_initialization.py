@@ -213,6 +213,17 @@ def test_replicas_start_with_the_weights_that_one_would(settings, name, normaliz
     assert any(not np.array_equal(value, initial) for (value,), (initial,) in zip(one, plain, strict=True))
 
 
+def test_what_is_not_initialized_is_what_the_seed_says(settings):
+    one, plain = (
+        at_the_start(settings(str(name), normalization="weight_norm", initialization=name, seed=3))
+        for name in ("weight_norm", None)
+    )
+    kept = [np.array_equal(value, initial) for (value,), (initial,) in zip(one, plain, strict=True)]
+    # Directions and classifiers; scales and biases of the convolutions are new.
+    assert all(same for same, (value,) in zip(kept, one, strict=True) if value.ndim > 1)
+    assert kept.count(False) == 4
+
+
 class Losses(keras.callbacks.Callback):
     """Keeps the mean loss so far after every step, and may interrupt as Ctrl-C does."""
 
