@@ -50,7 +50,7 @@ def of_run(given):
     origin = {**run_folder.origin(settings.folder, result), "statistics": given.statistics}
     if given.statistics == "recomputed":
         origin["batches"] = given.batches
-    pixels = pipeline.example_pixels(outcome.dataset, outcome.prepare.size)
+    pixels = pipeline.example_pixels(outcome.dataset, outcome.prepare)
     names = outcome.dataset.class_names
     return Exported(settings.recipe.name or settings.recipe.arch, model, names, outcome.prepare, pixels, origin, told)
 

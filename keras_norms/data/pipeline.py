@@ -128,14 +128,19 @@ def ten_crop_batches(dataset, prepare, batch_size, shares=ALONE, split="test"):
     return _tested(dataset, views.TenCrops(prepare), batch_size, shares, split)
 
 
-def example_pixels(dataset, size, count=16):
+def example_pixels(dataset, prepare, count=16):
     """Returns the first test images as the network is shown them, but as pixels from 0 to 255.
+
+    Args:
+        dataset: `datasets.Dataset`.
+        prepare: `Preprocessing` of the network.
+        count: Integer, how many images at most.
 
     Returns:
         Array of shape `(count, size, size, channels)`, float32.
     """
-    pixels = Preprocessing(size, (0.0,) * dataset.channels, (1.0,) * dataset.channels)
-    images, _, weights = next(iter(test_batches(dataset, pixels, count)))
+    plain = dataclasses.replace(prepare, mean=(0.0,) * dataset.channels, deviation=(1.0,) * dataset.channels)
+    images, _, weights = next(iter(test_batches(dataset, plain, count)))
     return images.numpy()[weights.numpy() > 0]
 
 

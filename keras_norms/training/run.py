@@ -242,10 +242,17 @@ class Run:
             return
         plain = states.network(recipe, self.dataset, self.prepare.size, "float32")
         plain.set_weights(self.state.weights())
-        images, _, _ = next(
-            iter(pipeline.training_batches(self.dataset, self.prepare, recipe.batch_size, self.settings.seed))
+        batches = pipeline.training_batches(
+            self.dataset,
+            self.prepare,
+            recipe.batch_size,
+            self.settings.seed,
+            recipe.crop,
+            recipe.flip,
+            drop_remainder=recipe.drop_remainder,
         )
-        told = initialization.initialize(plain, recipe, images.numpy(), self.settings.seed)
+        images, _, weights = next(iter(batches))
+        told = initialization.initialize(plain, recipe, images[weights > 0].numpy(), self.settings.seed)
         self.model.set_weights(plain.get_weights())
         run_folder.replace(self.settings.folder / "initialization.txt", lambda path: path.write_text(f"{told}\n"))
 

@@ -302,5 +302,5 @@ def test_too_large_batch_is_refused(made):
 
 def test_example_pixels_are_unnormalized_test_images(made):
     dataset = made()
-    pixels = pipeline.example_pixels(dataset, 8, count=3)
+    pixels = pipeline.example_pixels(dataset, prepared(8), count=3)
     np.testing.assert_array_equal(pixels, np.stack([image for image, _ in raw(dataset.test)[:3]]))

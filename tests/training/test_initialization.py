@@ -269,3 +269,22 @@ def test_run_that_fails_before_its_first_checkpoint_is_initialized_again(setting
 def test_run_of_a_network_without_anything_to_initialize_is_refused(settings):
     with pytest.raises(ValueError, match="must have a `WeightNormalization` layer"):
         training.Run(settings(normalization="none", initialization="weight_norm")).train()
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        {"crop": False},
+        {"flip": False},
+        {"batch_size": 600, "drop_remainder": False},  # of 500 images
+    ],
+    ids=str,
+)
+def test_images_are_those_of_the_first_training_batch(settings, monkeypatch, differences):
+    seen, real = [], initialization.initialize
+    monkeypatch.setattr(initialization, "initialize", lambda *arguments: seen.append(arguments[2]) or real(*arguments))
+    made = settings(normalization="none", initialization="lsuv", **differences)
+    run = training.Run(made)
+    images, _, weights = next(run._training_batches(0))
+    at_the_start(made)
+    np.testing.assert_array_equal(seen[0], images[weights > 0])
