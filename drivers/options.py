@@ -32,7 +32,7 @@ _RECIPE = {
     "dropout": (flags.DEFINE_float, "rate of all dropout layers" + _AS_PUBLISHED),
     "keeps_bias": (flags.DEFINE_boolean, "biases of linear layers also where batch norm cancels them" + _AS_PUBLISHED),
     "options": (flags.DEFINE_list, f"a network's own options, as name:value; {_OWN_OPTIONS}"),
-    "initialization": (flags.DEFINE_string, f"what is done before the first step: {', '.join(INITIALIZATIONS)}"),
+    "initialization": (flags.DEFINE_string, f"before the first step, nothing if empty: {', '.join(INITIALIZATIONS)}"),
     "synchronized": (flags.DEFINE_boolean, "batch statistics of all replicas together"),
     "image_size": (flags.DEFINE_integer, "height and width of the images, in pixels" + _AS_PUBLISHED),
     "margin": (flags.DEFINE_integer, "pixels to crop from, or to add around; an eighth of the size if not given"),
@@ -143,17 +143,17 @@ def serialized(*but):
 
 def _given(defined):
     given = {name: flags.FLAGS[name].value for name in defined if flags.FLAGS[name].value is not None}
-    return {name: _parsed(name, value) if isinstance(value, list) else value for name, value in given.items()}
+    parsed = {name: _parsed(name, value) if isinstance(value, list) else value for name, value in given.items()}
+    return {name: None if name in _NONE_IF_EMPTY and not value else value for name, value in parsed.items()}
 
 
 def _parsed(name, words):
     parse = _PARSED[name]
     try:
-        values = tuple(parse(word) for word in words)
+        return tuple(parse(word) for word in words)
     except ValueError as error:
         form = "number,number" if parse in (int, float) else "name:value,name:value"
         raise ValueError(f"`{name}` must have the form {form}. Received: {name}={','.join(words)}.") from error
-    return values if values or name not in ("pixel_mean", "pixel_deviation") else None
 
 
 def _factor(word):
@@ -167,6 +167,7 @@ def _option(word):
     return name.strip(), named.get(value, value)
 
 
+_NONE_IF_EMPTY = ("initialization", "pixel_mean", "pixel_deviation")
 _PARSED = {
     "drops": float,
     "pixel_mean": float,

@@ -1,5 +1,7 @@
 """The rows of a study as commands of the other drivers."""
 
+import difflib
+import os
 import pathlib
 import shlex
 import sys
@@ -9,7 +11,7 @@ from absl import flags
 
 from keras_norms import recipes
 from keras_norms.data import datasets
-from keras_norms.training import studies
+from keras_norms.training import run_folder, studies
 
 flags.DEFINE_integer("seeds", 1, "how many trainings of each row", lower_bound=1)
 flags.DEFINE_list("rows", [], "the rows to train; all if not given")
@@ -30,7 +32,9 @@ def jobs(study, folder, differences):
         ValueError, OSError: One of them cannot be carried out, or the folder is another's.
     """
     given = flags.FLAGS
-    names = given.rows or recipes.STUDIES[study].rows
+    if given["seed"].present:
+        raise ValueError(f"A study counts its seeds from 0: --seeds says how many. Received: seed={given.seed}.")
+    names = _checked(given.rows, study) or recipes.STUDIES[study].rows
     for name in names:
         options.settings(recipes.published(name).recipe, differences, workdir=None).check()
     dataset = differences.get("dataset", recipes.PUBLISHED[names[0]].recipe.dataset)
@@ -41,6 +45,26 @@ def jobs(study, folder, differences):
     for job in found if given.retry_failed else ():
         job.forget_failure()
     return found
+
+
+def _checked(names, study):
+    rows = recipes.STUDIES[study].rows
+    for name in names:
+        if name not in rows:
+            (nearest,) = difflib.get_close_matches(name, rows, n=1, cutoff=0)
+            raise ValueError(
+                f"`rows` must be of the study {study}: {', '.join(rows)}. Received: {name!r}; the nearest is "
+                f"{nearest!r}."
+            )
+    return names
+
+
+def command_lines(jobs, study):
+    """Yields the commands of the trainings that are open, each a line for a shell in any folder."""
+    here = shlex.quote(os.getcwd())
+    for job in jobs:
+        if not (job.is_trained or job.has_failed):
+            yield f"cd {here} && {shlex.join(training(job, study))}\n"
 
 
 def training(job, study):
@@ -55,6 +79,9 @@ def carried_out(job, study):
     """Trains and tests a row as far as that has not been done. Returns a line that tells how it went."""
     if job.has_failed:
         return "has failed before; --retry_failed tries again"
+    if not job.is_trained and job.folder.is_dir():
+        with run_folder.locked(job.folder):
+            pass  # else what a killed study has left at work there would count as a failure of the row
     error = None if job.is_trained else job.carry_out(training(job, study))
     for file, (statistics, batch_size) in ({} if error else job.open_tests).items():
         error = error or job.carry_out(_testing(job.folder, statistics, batch_size, file))

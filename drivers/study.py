@@ -4,7 +4,7 @@
 
 Flags are those of train.py and hold for all rows, which are trained one after the other. However the command was ended,
 it goes on where it was and repeats nothing; a row that failed is reported so. With --parallel it prints the commands of
-the rows that are not trained, a line each, for several GPUs or machines:
+the rows that are neither trained nor failed, a line each, for several GPUs or machines:
 
     python drivers/study.py bn_placement --dataset imagenette128 --epochs 8 --parallel | xargs -P 2 -d '\\n' -n 1 sh -c
 
@@ -12,9 +12,8 @@ the rows that are not trained, a line each, for several GPUs or machines:
 """
 
 import pathlib
-import shlex
 
-import environment  # noqa: F401 (first: it sets what TensorFlow reads at its import)
+import environment  # noqa: F401  # first: it sets what TensorFlow reads at its import
 import options
 import reporting
 import rows
@@ -35,9 +34,11 @@ def main(argv):
         folder = pathlib.Path(given.workdir or f"runs/{name}-{differences.get('dataset', 'published')}")
         jobs = rows.jobs(name, folder, differences)
         if given.parallel:
-            return print("\n".join(shlex.join(rows.training(job, name)) for job in jobs if not job.is_trained))
+            return print(*rows.command_lines(jobs, name), sep="", end="")
         for number, job in enumerate(jobs, start=1):
             print(f"[{number}/{len(jobs)}] {job.row}, seed {job.seed}: {rows.carried_out(job, name)}", flush=True)
+        if failed := sum(job.has_failed for job in jobs):
+            print(f"{failed} of {len(jobs)} failed, why is in the report; --retry_failed tries again.")
         print(f"Report: {reports.write(folder, pathlib.Path(given.report_dir or folder / 'report'))}")
 
 

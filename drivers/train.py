@@ -13,14 +13,13 @@ docs/many_machines.md. Errors with their place: --verbosity=1.
 
 import os
 
-import environment  # first: it sets what TensorFlow reads at its import
+import environment  # noqa: F401  # first: it sets what TensorFlow reads at its import
+import exported_training
 import options
 import reporting
 from absl import app, flags
 
-from keras_norms import export, recipes, training
-from keras_norms.data import pipeline
-from keras_norms.training import run_folder
+from keras_norms import export, training
 
 flags.DEFINE_string("recipe", None, "published recipe to start from, in place of --arch")
 flags.DEFINE_boolean("list", False, "show the published recipes, with results and costs")
@@ -37,33 +36,11 @@ def main(argv):
         settings = options.settings(options.baseline(flags.FLAGS.recipe, differences), differences)
         name = flags.FLAGS.export_name or settings.recipe.name or settings.recipe.arch
         place = (os.path.abspath(flags.FLAGS.export_dir), name) if flags.FLAGS.export_dir else None
-        result = training.finished(settings)
-        version = result and place and export.exported(*place, origin(settings, result))
-        if not result or (place and not version):
-            result, version = train_and_export(settings, place)
+        result, version = exported_training.result_and_version(settings, place)
         if training.is_chief():
             print(training.told(result))
             if version:
                 print(f"SavedModel: {version}\n", export.query_example(version), sep="\n")
-
-
-def origin(settings, result):
-    return {**run_folder.origin(settings.folder, result), "statistics": "moving"}
-
-
-def train_and_export(settings, place):
-    """Returns the result and the version. On several machines the chief alone exports."""
-    if place and training.is_chief():
-        export.check_folder(*place)
-    run = training.Run(settings)
-    if run.is_chief:
-        print(recipes.told(settings.recipe), run, environment.onednn(), sep="\n", flush=True)
-    model, prepare, dataset, result = run.train()
-    if not (place and run.is_chief):
-        return result, None
-    pixels, told = pipeline.example_pixels(dataset, prepare.size), origin(settings, result)
-    version = export.exported(*place, told)
-    return result, version or export.export(model, *place, dataset.class_names, prepare, pixels, told)
 
 
 if __name__ == "__main__":

@@ -65,19 +65,38 @@ def test_every_word_of_the_command_line_arrives(tmp_path):
     assert steps == {"0", "2"}
 
 
+def test_a_recipe_says_what_differs_from_the_published_one(tmp_path):
+    given = ("--dataset=shapes", "--initialization=", "--pixel_mean=", "--options=shortcut:projection", "--export_dir=")
+    result = train(tmp_path, "--recipe=caffenet128_bn_after", *given)
+    assert result.returncode == 0, result.stderr
+    for words in (
+        "Recipe caffenet128_bn_after (", "so not the published one",
+        "arch 'resnet20' (published: 'caffenet128')", "initialization None (published: 'lsuv_after_activation')",
+        "pixel_mean None (published: (124.0, 117.0, 104.0))", "options (('shortcut', 'projection'),) (published: ())",
+    ):  # fmt: skip
+        assert words in result.stdout
+    assert "SavedModel" not in result.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_lists_the_published_recipes(tmp_path):
+    result = train(tmp_path, "--list")
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("caffenet128_bn_after ")]
+    for words in ("After", "top1_accuracy 0.499", "FLOPs"):
+        assert words in line
+
+
 def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
-    arguments = ("--steps=2000",)
-    process = subprocess.Popen(command(tmp_path, *arguments), stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    history = tmp_path / "run" / "history.csv"
-    while process.poll() is None and not history.exists():
+    process = subprocess.Popen(command(tmp_path, "--steps=20000"), stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "ckpt-0.index").exists():
         time.sleep(0.2)
-    time.sleep(8)
+    time.sleep(1)  # its first step, or a later one
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Interrupted after step" in output
     assert "the same command goes on from there" in output
-    assert list((tmp_path / "run" / "checkpoints").glob("ckpt-*.index"))
+    assert list((tmp_path / "run" / "checkpoints").glob("ckpt-[1-9]*.index"))
     assert not (tmp_path / "saved_models" / "resnet20").exists()
 
 
@@ -102,6 +121,10 @@ def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
         (["--wandb"], "pip install wandb"),
         (["--epochs=2"], "`steps` takes the place of `epochs`"),
         (["--dataset=Cifar-10"], "--dataset shapes"),
+        (["--recipe=resnet_20"], "the nearest is 'resnet20'"),
+        (["--arch=alexnet", "--options=fc3:2048"], "the nearest of ['fc2'] is `fc2`"),
+        (["--options=shortcut"], "`options` must have the form name:value"),
+        (["--recipe=alexnet", "--arch=alexnet"], "one number for each of the 3 channel(s) of shapes"),
     ],
 )
 def test_bad_input_gets_one_clear_error_and_leaves_nothing(arguments, words, tmp_path):
