@@ -100,8 +100,8 @@ def _legend(figure, lines, columns, place="outside lower center"):
 
 
 def _labelled(panels):
-    """Returns a line for each label of some panels, in the order of their labels."""
-    return list({line.label: line for panel in reversed(panels) for line in reversed(panel.lines)}.values())[::-1]
+    """Returns a line for each label of some panels, in the order in which they first appear."""
+    return list({line.label: line for panel in panels for line in panel.lines}.values())
 
 
 def _short(lines):
