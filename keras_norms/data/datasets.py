@@ -143,6 +143,7 @@ def _found(name, data_dir):
     """Returns the builder of a set, and the `Records` of its two splits by their names, training first."""
     import tensorflow_datasets as tfds  # slow to import, and not needed for the embedded set
 
+    data_dir = data_dir and os.path.expanduser(data_dir)
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, AssertionError, ValueError, ImportError) as error:

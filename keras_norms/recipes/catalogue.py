@@ -29,7 +29,7 @@ def study_name(name):
 def told(recipe):
     """Returns what a recipe is: a published one as it is, one with differences, which it lists, or none of these."""
     if recipe.name not in PUBLISHED:
-        return "No published recipe"
+        return f"Settings for {recipe.arch} on any data, no published recipe"
     row = PUBLISHED[recipe.name]
     differences = row.recipe.differences(recipe)
     if not differences:
@@ -40,8 +40,7 @@ def told(recipe):
 
 def _checked(kind, name, names):
     if name not in names:
-        (nearest,) = difflib.get_close_matches(name or "", names, n=1, cutoff=0)
-        raise ValueError(
-            f"The {kind} must be one of {', '.join(names)}. Received: {name!r}; the nearest is {nearest!r}."
-        )
+        nearest = difflib.get_close_matches(name or "", names, n=1, cutoff=0) if name else []
+        hint = "".join(f"; the nearest is {one!r}" for one in nearest)
+        raise ValueError(f"The {kind} must be one of {', '.join(names)}. Received: {name!r}{hint}.")
     return name

@@ -6,6 +6,7 @@ study.json                   what is studied, and what differs from the publishe
 <row>/<seed>/failure.json    why the run has failed
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -15,6 +16,8 @@ import subprocess
 from keras_norms.training import interruption, run_folder
 
 STUDY, FAILURE = "study.json", "failure.json"
+# Seconds, for a run to save what it has after Ctrl-C.
+_PATIENCE = 10
 # Statuses of a process that was told to end: that of a driver after Ctrl-C, and before a driver handles signals.
 _TOLD = (128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM)
 
@@ -70,7 +73,10 @@ class Job:
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace") as process:
             try:
                 _, said = process.communicate()
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
+                if not isinstance(interrupt, interruption.Preempted):
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.communicate(timeout=_PATIENCE)  # Ctrl-C has reached it, too: it saves
                 process.terminate()
                 process.communicate()  # not `wait`: what it says still has to be read
                 raise

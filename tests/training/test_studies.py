@@ -151,7 +151,8 @@ time.sleep(20)
 """
 
 
-def test_interrupt_ends_the_command_after_it_has_saved(job, tmp_path):
+def test_interrupt_ends_the_command_after_it_has_saved(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "_PATIENCE", 0.1)
     main = threading.main_thread().ident
 
     def interrupt():
@@ -166,6 +167,29 @@ def test_interrupt_ends_the_command_after_it_has_saved(job, tmp_path):
     thread.join()
     assert (tmp_path / "saved").exists()
     assert not job.has_failed
+
+
+def test_interrupt_leaves_the_command_time_to_end_by_itself(job, tmp_path):
+    # As in a terminal, Ctrl-C reaches both; SIGTERM would break the saving.
+    program = (
+        "import pathlib, sys, time\n"
+        "pathlib.Path(sys.argv[1]).touch()\n"
+        "time.sleep(1.5)\n"
+        "pathlib.Path(sys.argv[2]).touch()"
+    )
+    main = threading.main_thread().ident
+
+    def interrupt():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        job.carry_out([sys.executable, "-c", program, str(tmp_path / "ready"), str(tmp_path / "saved")])
+    thread.join()
+    assert (tmp_path / "saved").exists()
 
 
 CONTENT = {"study": "bn_dropout", "command": "python drivers/study.py bn_dropout", "overrides": {"drops": (0.5, 0.75)}}
