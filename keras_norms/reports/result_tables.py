@@ -32,7 +32,7 @@ def further(found):
     """Returns the table of what else was measured of each row."""
     titles = (
         "Training loss", "Training accuracy", "Test log-loss", _PUBLISHED_LOSS, "Best epoch's accuracy",
-        "Seconds per epoch", "Trainable parameters",
+        "Seconds per epoch", "Milliseconds per step", "Trainable parameters",
     )  # fmt: skip
     lines = [_further_line(row) for row in found.rows]
     kept = [
@@ -43,7 +43,7 @@ def further(found):
     columns = (_ROW, *map(blocks.Column, titles))
     return blocks.Table(
         "Also measured, means over the seeds, after the last epoch. The best epoch was chosen by the test itself and "
-        "is too good; seconds are the median over the epochs, with test and checkpoint.",
+        "is too good. Times are medians over the epochs, which have their test and checkpoint in them.",
         tuple(columns[place] for place in kept),
         tuple(tuple(line[place] for place in kept) for line in lines),
     )
@@ -106,6 +106,7 @@ def _said(row, against):
 def _further_line(row):
     reference = next(iter(row.published.references), None)
     seconds = [second for run in row.drawn for second in run.seconds if second is not None]
+    step_times = [1000 * second for run in row.drawn for second in run.step_seconds]
     parameters = next(iter(row.by_seed("trainable_parameters").values()), None)
     return (
         _label(row),
@@ -113,6 +114,7 @@ def _further_line(row):
         words.printed(reference.value2 if reference and reference.metric2 == "log_loss" else None, 2),
         words.number(statistics.mean(list(row.by_seed("best_test_accuracy").values()))),
         words.number(statistics.median(seconds), 1),
+        words.number(statistics.median(step_times), 1),
         words.NONE if parameters is None else f"{parameters:,}",
     )
 

@@ -23,6 +23,7 @@ class Run:
         history: Tuple of dicts of floats, one an epoch.
         seconds: Tuple of floats, what each epoch of the history took; None where it is not known.
         total_seconds: Float, what all epochs took, repeated ones included.
+        step_seconds: Tuple of floats, the time of a training step in each epoch.
         result: Dict, of its `result.json`; empty if it has not ended.
         tests: Tuple of dicts, the reports of further tests.
         probe: Path of its `probe.csv`, or None.
@@ -36,6 +37,7 @@ class Run:
     history: tuple = ()
     seconds: tuple = ()
     total_seconds: float = 0.0
+    step_seconds: tuple = ()
     result: dict = dataclasses.field(default_factory=dict)
     tests: tuple = ()
     probe: pathlib.Path | None = None
@@ -183,6 +185,7 @@ def _run(folder, seed):
         history=history,
         seconds=tuple(seconds.get(row["epoch"]) for row in history),
         total_seconds=math.fsum(row["seconds"] for row in speeds),
+        step_seconds=tuple(settings["batch_size"] / row["images_per_second"] for row in speeds if settings),
         result=result,
         tests=tuple(_json(path, {}) for path in sorted(folder.glob("test-*.json"))),
         probe=probe if probe.exists() else None,

@@ -50,7 +50,13 @@ def write_run(folder, accuracies, losses=None, seconds=10.0, ended=True, setting
     """Writes the folder of a run whose test had these accuracies, one an epoch."""
     losses = losses or [2.0 / (epoch + 1) for epoch in range(len(accuracies))]
     folder.mkdir(parents=True)
-    settings = {"dataset": "imagenette128", "epochs": len(accuracies), "steps": None, **(settings or {})}
+    settings = {
+        "dataset": "imagenette128",
+        "epochs": len(accuracies),
+        "steps": None,
+        "batch_size": 64,
+        **(settings or {}),
+    }
     (folder / "config.json").write_text(json.dumps({"settings": settings, "environment": ENVIRONMENT}))
     lines = ["epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,step,best_val_accuracy,mean_val_accuracy"]
     for epoch, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True)):

@@ -24,6 +24,7 @@ def test_reads_what_has_ended(folder):
     )  # fmt: skip
     run = found.rows[0].runs[1]
     assert (run.seed, run.status, run.reason, run.seconds, run.total_seconds) == (1, "ended", "", (7.5, 7.5), 15)
+    assert run.step_seconds == (0.64, 0.64)  # 64 images at 100 a second
     assert [epoch["val_accuracy"] for epoch in run.history] == [0.3, 0.6]
     assert found.rows[0].by_seed("test_loss") == {1: 1.25}
     assert found.rows[0].ended == (run,)
