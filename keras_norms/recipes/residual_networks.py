@@ -70,9 +70,10 @@ _UNKNOWN = (
 
 def _depth(recipe, n, layers, parameters, multiply_adds, *found, unlike=_TORCH):
     policy = ", fancy policy" if layers == 110 else ""
+    block = ", ReLU, BN before add" if found else ""
     depth = f"Nsize={n}, {layers} layers{policy}"
     found = (("resnet_cifar_model_size_rerun", depth), ("resnet_cifar_model_size", depth), *found)
-    return row(recipe, f"{layers} layers", found, parameters, multiply_adds, unlike=unlike)
+    return row(recipe, f"{layers} layers{block}", found, parameters, multiply_adds, unlike=unlike)
 
 
 def _block(baseline, name, parameters, multiply_adds, suffix="", unlike=_TORCH):
