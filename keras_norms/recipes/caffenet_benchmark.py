@@ -23,21 +23,24 @@ _LSUV = "LSUV was run once, by a tool of its own; whether it made kernels orthon
 
 _SCALES_DECAY = (("kernel", 1.0), ("scale", 1.0))
 
+_COMMON = {
+    "dataset": "imagenet2012",
+    "normalization": "none",
+    "initialization": "lsuv_after_activation",
+    "margin": 16,
+    "pixel_mean": (124.0, 117.0, 104.0),
+    "pixel_deviation": (25.0, 25.0, 25.0),
+    "steps": 320_000,
+    "learning_rate": 0.01,
+    "lr_mult": (("bias", 2.0),),
+}
 CAFFENET128 = recipe.Recipe(
     "caffenet128",
     name="caffenet128",
-    dataset="imagenet2012",
-    normalization="none",
-    initialization="lsuv_after_activation",
-    margin=16,
-    pixel_mean=(124.0, 117.0, 104.0),
-    pixel_deviation=(25.0, 25.0, 25.0),
+    **_COMMON,
     batch_size=256,
-    steps=320_000,
-    learning_rate=0.01,
     schedule="step",
     drops=(0.3125, 0.625, 0.9375),
-    lr_mult=(("bias", 2.0),),
     weight_decay=5e-4,
 )
 _BEFORE = CAFFENET128.but(
@@ -55,18 +58,10 @@ _SCALE_LAYER = {**_WITH_SCALE_AND_BIAS, "keeps_bias": False, "lr_mult": (("fc8/b
 GOOGLENET128 = recipe.Recipe(
     "googlenet128",
     name="googlenet128",
-    dataset="imagenet2012",
-    normalization="none",
-    initialization="lsuv_after_activation",
-    margin=16,
-    pixel_mean=(124.0, 117.0, 104.0),
-    pixel_deviation=(25.0, 25.0, 25.0),
+    **_COMMON,
     batch_size=255,
     micro_batches=3,
-    steps=320_000,
-    learning_rate=0.01,
     schedule="linear",
-    lr_mult=(("bias", 2.0),),
     weight_decay=2e-4,
 )
 _GOOGLENET_BEFORE = GOOGLENET128.but(

@@ -216,24 +216,17 @@ class Run:
         return images[weights > 0], labels[weights > 0]
 
     def _training_batches(self, first_step):
-        recipe = self.settings.recipe
-
         def of_worker(context):
-            batches = pipeline.training_batches(
-                self.dataset,
-                self.prepare,
-                recipe.batch_size,
-                self.settings.seed,
-                recipe.crop,
-                recipe.flip,
-                first_step,
-                recipe.drop_remainder,
-                devices.worker_shares(self.strategy, context),
-            )
+            batches = self._examples(first_step, devices.worker_shares(self.strategy, context))
             # Known to be endless: else several workers look for the end together before each batch, of unknown size.
             return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
         return iter(self.strategy.distribute_datasets_from_function(of_worker))
+
+    def _examples(self, first_step, parts):
+        recipe, seed = self.settings.recipe, self.settings.seed
+        how = recipe.crop, recipe.flip, first_step, recipe.drop_remainder, parts
+        return pipeline.training_batches(self.dataset, self.prepare, recipe.batch_size, seed, *how)
 
     def _initialize(self):
         """Sets the weights before the first step as the recipe says, on the chief, from which the others get them."""
@@ -242,16 +235,7 @@ class Run:
             return
         plain = states.network(recipe, self.dataset, self.prepare.size, "float32")
         plain.set_weights(self.state.weights())
-        batches = pipeline.training_batches(
-            self.dataset,
-            self.prepare,
-            recipe.batch_size,
-            self.settings.seed,
-            recipe.crop,
-            recipe.flip,
-            drop_remainder=recipe.drop_remainder,
-        )
-        images, _, weights = next(iter(batches))
+        images, _, weights = next(iter(self._examples(0, shares.ALONE)))
         told = initialization.initialize(plain, recipe, images[weights > 0].numpy(), self.settings.seed)
         self.model.set_weights(plain.get_weights())
         run_folder.replace(self.settings.folder / "initialization.txt", lambda path: path.write_text(f"{told}\n"))

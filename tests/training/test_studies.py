@@ -151,8 +151,9 @@ time.sleep(20)
 """
 
 
-def test_interrupt_ends_the_command_after_it_has_saved(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "_PATIENCE", 0.1)
+@pytest.fixture
+def interrupted_when_ready(tmp_path):
+    """Ctrl-C for this process alone, as soon as the program has written the file `ready`."""
     main = threading.main_thread().ident
 
     def interrupt():
@@ -162,33 +163,32 @@ def test_interrupt_ends_the_command_after_it_has_saved(job, tmp_path, monkeypatc
 
     thread = threading.Thread(target=interrupt)
     thread.start()
+    yield
+    thread.join()
+
+
+@pytest.mark.usefixtures("interrupted_when_ready")
+def test_interrupt_ends_the_command_after_it_has_saved(job, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "_PATIENCE", 0.1)
     with pytest.raises(KeyboardInterrupt):
         job.carry_out(python(SAVES, tmp_path / "ready", tmp_path / "saved"))
-    thread.join()
     assert (tmp_path / "saved").exists()
     assert not job.has_failed
 
 
+# As in a terminal, where Ctrl-C reaches both: SIGTERM would break the saving.
+SAVES_BY_ITSELF = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).touch()
+time.sleep(1.5)
+pathlib.Path(sys.argv[2]).touch()
+"""
+
+
+@pytest.mark.usefixtures("interrupted_when_ready")
 def test_interrupt_leaves_the_command_time_to_end_by_itself(job, tmp_path):
-    # As in a terminal, Ctrl-C reaches both; SIGTERM would break the saving.
-    program = (
-        "import pathlib, sys, time\n"
-        "pathlib.Path(sys.argv[1]).touch()\n"
-        "time.sleep(1.5)\n"
-        "pathlib.Path(sys.argv[2]).touch()"
-    )
-    main = threading.main_thread().ident
-
-    def interrupt():
-        while not (tmp_path / "ready").exists():
-            time.sleep(0.01)
-        signal.pthread_kill(main, signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        job.carry_out([sys.executable, "-c", program, str(tmp_path / "ready"), str(tmp_path / "saved")])
-    thread.join()
+        job.carry_out(python(SAVES_BY_ITSELF, tmp_path / "ready", tmp_path / "saved"))
     assert (tmp_path / "saved").exists()
 
 
