@@ -152,7 +152,7 @@ def _parsed(name, words):
     try:
         return tuple(parse(word) for word in words)
     except ValueError as error:
-        form = "number,number" if parse in (int, float) else "name:value,name:value"
+        form = {_factor: "kind:factor,kind:factor", _option: "name:value,name:value"}.get(parse, "number,number")
         raise ValueError(f"`{name}` must have the form {form}. Received: {name}={','.join(words)}.") from error
 
 

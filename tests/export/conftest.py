@@ -14,7 +14,7 @@ def network(heads=("main",), normalization=None):
     """Returns a model from images of 8 x 9 to logits, or to a dict of them. No weight has its initial value."""
     inputs = keras.Input((8, 9, 3))
     x = keras.layers.Conv2D(4, 3)(inputs)
-    x = normalization(x) if normalization else keras_norms.BatchNormBefore("relu")(x)
+    x = normalization(x) if normalization else keras_norms.BatchNormBefore("relu", name="batch_norm_before")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     x = keras.layers.Dropout(0.5)(x)
     logits = {head: keras.layers.Dense(3, name=head)(keras.layers.Dense(4)(x)) for head in heads}
