@@ -30,7 +30,8 @@ def network(blocks, images, classes, rates):
 
 def main(argv):
     with reporting.reported("small.py", argv):
-        run = training.Run(options.settings())
+        differences = options.overrides()
+        run = training.Run(options.settings(options.baseline(None, differences), differences))
         print(run, flush=True)
         run.train()
 
