@@ -124,7 +124,10 @@ def test_interrupt_keeps_what_there_is_and_says_how_to_go_on(tmp_path):
         (["--recipe=resnet_20"], "the nearest is 'resnet20'"),
         (["--arch=alexnet", "--image_size=67", "--options=fc3:2048"], "the nearest of ['fc2'] is `fc2`"),
         (["--options=shortcut"], "`options` must have the form name:value"),
-        (["--recipe=alexnet", "--arch=alexnet", "--dataset=shapes", "--image_size=67"], "one number for each of the 3 channel(s) of shapes"),
+        (
+            ["--recipe=alexnet", "--arch=alexnet", "--dataset=shapes", "--image_size=67"],
+            "one number for each of the 3 channel(s) of shapes",
+        ),
     ],
 )
 def test_bad_input_gets_one_clear_error_and_leaves_nothing(arguments, words, tmp_path):
