@@ -23,7 +23,7 @@ class Run:
         history: Tuple of dicts of floats, one an epoch.
         seconds: Tuple of floats, what each epoch of the history took; None where it is not known.
         total_seconds: Float, what all epochs took, repeated ones included.
-        step_seconds: Tuple of floats, the time of a training step in each epoch.
+        step_seconds: Tuple of floats, the time of a training step in each epoch whose steps were more than warming up.
         result: Dict, of its `result.json`; empty if it has not ended.
         tests: Tuple of dicts, the reports of further tests.
         probe: Path of its `probe.csv`, or None.
@@ -185,11 +185,16 @@ def _run(folder, seed):
         history=history,
         seconds=tuple(seconds.get(row["epoch"]) for row in history),
         total_seconds=math.fsum(row["seconds"] for row in speeds),
-        step_seconds=tuple(settings["batch_size"] / row["images_per_second"] for row in speeds if settings),
+        step_seconds=tuple(settings["batch_size"] / row["images_per_second"] for row in _measured(speeds, settings)),
         result=result,
         tests=tuple(_json(path, {}) for path in sorted(folder.glob("test-*.json"))),
         probe=probe if probe.exists() else None,
     )
+
+
+def _measured(speeds, settings):
+    """Returns the epochs whose speed is known: one of two steps in a process is all warming up, and reads 0."""
+    return [row for row in speeds if settings and row["images_per_second"]]
 
 
 def _status(failure, settings, history, result):

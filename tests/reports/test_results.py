@@ -49,6 +49,13 @@ def test_unfinished_runs_say_how_far_they_are(folder):
     assert (second.seconds, second.total_seconds) == ((None,), 0)
 
 
+def test_an_epoch_that_was_all_warming_up_has_no_step_time(folder):
+    made_up.write_run(folder / "a" / "0", [0.3, 0.6])
+    speed = folder / "a" / "0" / "speed.csv"
+    speed.write_text(speed.read_text().replace(",100,", ",0,", 1))
+    assert read(folder).rows[0].runs[0].step_seconds == (0.64,)
+
+
 def test_failures_have_their_reason_on_one_line(folder):
     made_up.write_failure(folder / "a" / "0", "It\nbroke.")
     made_up.write_run(folder / "a" / "1", [0.3], test_accuracy=float("nan"))
