@@ -8,6 +8,7 @@ and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
 size are Caffe's and PyTorch's; the paper and TensorFlow have alpha undivided.
 """
 
+import numpy as np
 from keras import ops
 
 from keras_norms.ops import axes, precision
@@ -16,7 +17,8 @@ from keras_norms.ops import axes, precision
 def normalized(x, size, alpha, beta, k, axis=-1):
     """Returns `x` divided by a power of the energy of its neighbouring channels, in the dtype of `x`.
 
-    Computed in float32, or in float64 for float64.
+    Computed in float32, or in float64 for float64; the sums of squares in what the backend multiplies matrices of
+    float32 with, which on GPUs may be TF32.
 
     Args:
         x: Floating tensor of any rank from 2.
@@ -29,14 +31,17 @@ def normalized(x, size, alpha, beta, k, axis=-1):
     x = ops.convert_to_tensor(x)
     wide = precision.wide(x)
     mean_square = _windowed_sum(ops.square(wide), size, axis) / size
-    return ops.cast(wide * ops.power(k + alpha * mean_square, -beta), x.dtype)
+    # Not a power, which takes TensorFlow's CPU kernel twice as long as both of these with their gradients.
+    return ops.cast(wide * ops.exp(-beta * ops.log(k + alpha * mean_square)), x.dtype)
 
 
 def _windowed_sum(x, size, axis):
-    channels = axes.channels(x.shape, axis)
-    axis = axes.positive(axis, len(x.shape))
-    before = (slice(None),) * axis
-    margins = [(0, 0)] * len(x.shape)
-    margins[axis] = (size // 2, size // 2)
-    padded = ops.pad(x, margins)
-    return sum(padded[(*before, slice(i, i + channels))] for i in range(size))
+    """Returns the sums over neighbourhoods, as a product with a band matrix.
+
+    Forwards and backwards the layer takes 47 ms on 32 x 64 x 64 x 64 with it, 384 with a sum of slices, 100 as
+    `tf.nn.local_response_normalization` (two cores; benchmarks/layers.py).
+    """
+    number = np.arange(axes.channels(x.shape, axis))
+    band = ops.cast(abs(number[:, None] - number) <= size // 2, x.dtype)
+    # Not ops.matmul, which makes float32 of float64 on PyTorch (Keras 3.15).
+    return ops.moveaxis(ops.moveaxis(x, axis, -1) @ band, -1, axis)
