@@ -1,0 +1,1 @@
+"""What the entrants run: a file for a workload and a framework."""
