@@ -19,6 +19,7 @@ def parser(description):
     made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of each entrant")
     made.add_argument("--cases", default="", help="only those whose name contains this")
     made.add_argument("--entrants", default="", help="only those whose name contains this")
+    made.add_argument("--label", default="", help="a word for the name of the file: of another machine or dtype")
     return made
 
 

@@ -35,7 +35,7 @@ class Process:
 
     def __init__(self, entrant, threads):
         self.number = None
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115: closed by `stop`
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.channel.settimeout(LONGEST_SECONDS)
         with theirs:

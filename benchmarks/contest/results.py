@@ -26,6 +26,7 @@ def new(benchmark, options):
     """
     return {
         "benchmark": benchmark,
+        "label": options.label,
         "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]]),
         "quick": options.quick,
         "machine": machine.describe(options.threads),
@@ -70,10 +71,17 @@ def absent(results, case, name, reason):
         results["absent"][name] = "; ".join(filter(None, [known, reason]))
 
 
+def line(results, case, quantity):
+    """Returns the medians of a case on a line, as they are printed while measuring."""
+    names = dict.fromkeys(found["entrant"] for found in results["measurements"] if found["case"] == case)
+    medians = {name: median(results, case, quantity, name) for name in names}
+    return f"{case}, {quantity}: " + ", ".join(f"{name} {value:.4g}" for name, value in medians.items() if value)
+
+
 def write(results, folder):
     """Writes the record into a folder, and returns the path."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{results['benchmark']}.json"
+    path = folder / f"{'_'.join(filter(None, [results['benchmark'], results['label']]))}.json"
     path.write_text(json.dumps(results, indent=1) + "\n")
     return path
 
