@@ -9,8 +9,8 @@ training: moving statistics move. Beside the seconds stand the bytes kept for ba
 effective bandwidth: the bytes that the cost model moves for the layers as they are published, with their ReLU apart,
 over the seconds. A kernel that moves fewer may come out above the bandwidth of a copy.
 
-Activations below 4 MB are measured in a chain of 16 layers with a ReLU between them, and divided: alone, the call of
-the function is what would be measured.
+Activations below 4 MB are measured in a chain of 16 layers with a ReLU between them, and the seconds divided: alone,
+the call of the function is what would be measured. The bytes kept are those of one layer, its input among them.
 """
 
 import dataclasses
@@ -71,9 +71,9 @@ def cases():
     quick = {FEW[0], GOOGLENET128[1], SMALL[0]}
     made = []
     for where in ALL:
-        entrants = EVERYONE if where in FEW else [*PEERS, "keras, default environment"]
+        entrants = EVERYONE if where in FEW and chained(where[1]) == 1 else [*PEERS, "keras, default environment"]
         made.append(Case("batch_norm", *where, entrants, quick=where in quick))
-        entrants = [*PEERS, "torch compiled", "flax"] if where in FEW else PEERS
+        entrants = [*PEERS, "torch compiled", "flax"] if entrants is EVERYONE else PEERS
         made.append(Case("batch_norm_before", *where, entrants, quick=where == FEW[0]))
     for where in FEW:
         made.append(Case("batch_norm", *where, [*PEERS, "flax"], backward=False))
@@ -135,25 +135,31 @@ def moves(case):
 
 
 def record(record_of_all, case, measured, dtype):
-    """Records a case: what stands for the chain is divided by its length."""
-    count = chained(case.shape)
-    item = 4 if dtype == "float32" else 2
+    """Records a case: the seconds of a chain are divided by its length, and its memory is left out."""
+    count, item = chained(case.shape), 4 if dtype == "float32" else 2
     for name, found in measured.items():
+        if found.failed:
+            results.absent(record_of_all, case.name, name, found.failed)
+        if not found.seconds:
+            continue
         seconds = [value / count for value in found.seconds]
-        results.add_measured(record_of_all, case.name, name, dataclasses.replace(found, seconds=seconds), case.quantity)
-        if found.seconds and "kept for backward" in found.facts:
-            results.add(record_of_all, case.name, name, "kept for backward", "B", [found.facts["kept for backward"]])
-        if found.seconds and moves(case):
+        quantities = {case.quantity: ("s", seconds)}
+        if moves(case):
             moved = moves(case) * math.prod(case.shape) * item
-            quantity = f"effective bandwidth {case.quantity}"
-            results.add(record_of_all, case.name, name, quantity, "B/s", [moved / value for value in seconds])
+            quantities[f"effective bandwidth {case.quantity}"] = ("B/s", [moved / value for value in seconds])
+        if case.backward:
+            quantities["kept for backward"] = ("B", [found.facts["kept for backward"]])
+        if count == 1:
+            quantities[f"peak memory {case.quantity}"] = ("B", [found.peak_memory])
+        for quantity, (unit, values) in quantities.items():
+            results.add(record_of_all, case.name, name, quantity, unit, values)
 
 
-def main():
+def main(arguments=None):
     parser = options.parser(__doc__)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the activations")
     parser.add_argument("--batch_factor", type=int, default=1, help="times the batches: 16 and more to fill a GPU")
-    given = options.parse(parser)
+    given = options.parse(parser, arguments)
     measured_cases = results.new("layers", given)
     for case in cases():
         names = options.chosen(case.entrants, given.entrants)

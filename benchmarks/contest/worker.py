@@ -20,6 +20,8 @@ LONGEST = 1 << 16
 def main():
     """Imports the module of the arguments, says so, and serves orders until nobody is left to give them."""
     control, module = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
+    # JAX takes as many threads as it has processors.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])])
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -10,16 +10,15 @@ HELD = {"ReadVariableOp", "Const", "VarHandleOp", "Shape", "ShapeN", "Size", "Ra
 SHAPES = {"Shape", "ShapeN", "Size", "Rank"}
 
 
-def kept_bytes(forward, sources, shape, dtype):
-    """Returns the bytes of the tensors that forward operations produce and backward operations read.
+def kept_bytes(model, shape, dtype):
+    """Returns the bytes of the tensors that a model's forward operations produce and backward operations read.
 
     Counted in the graph as traced, each memory once, without variables, constants and shapes. What is rewritten later,
     as by oneDNN, is not seen. An input that is read backwards counts: in a network it is the output of another layer.
 
     Args:
-        forward: Function of one tensor.
-        sources: Variables to derive by, beside the tensor.
-        shape, dtype: Of the tensor.
+        model: Keras model of one input and one output, in training.
+        shape, dtype: Of the input.
     """
     forward_operations = []
 
@@ -27,9 +26,9 @@ def kept_bytes(forward, sources, shape, dtype):
     def traced(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            y = forward(x)
+            y = model(x, training=True)
         forward_operations.extend(x.graph.get_operations())
-        return tape.gradient(y, [x, *sources])
+        return tape.gradient(y, [x, *(weight.value for weight in model.trainable_variables)])
 
     graph = traced.get_concrete_function(tf.TensorSpec(shape, dtype)).graph
     made = {operation.name for operation in forward_operations}

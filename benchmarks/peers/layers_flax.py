@@ -20,6 +20,12 @@ ACTIVE = {"batch_norm_before", "batch_norm_after"}
 
 def make(normalization, shape, dtype, count, backward):
     """Returns the `Workload` of the layers in training: forward, and backward where asked for."""
+    one, chain = (function(normalization, shape, dtype, length) for length in (1, count))
+    return layers_jax.workload(one, chain, shape, dtype, backward)
+
+
+def function(normalization, shape, dtype, count):
+    """Returns the layers as a function from weights and input to output and new state, and the weights."""
     made = []
     for number in range(count):
         made += [nn.relu] if number and normalization not in ACTIVE else []
@@ -31,4 +37,4 @@ def make(normalization, shape, dtype, count, backward):
     def forward(weights, x):
         return model.apply({"params": weights, **state}, x, mutable=["batch_stats"])
 
-    return layers_jax.workload(forward, variables["params"], shape, dtype, count, backward)
+    return forward, variables["params"]

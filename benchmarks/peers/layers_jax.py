@@ -10,17 +10,23 @@ from benchmarks.peers import layers_keras
 
 def make(library, normalization, shape, dtype, count, backward):
     """Returns the `Workload` of the layers in training: forward, and backward where asked for."""
-    model = layers_keras.model(library, normalization, shape, dtype, count)
+    one, chain = (layers_keras.model(library, normalization, shape, dtype, length) for length in (1, count))
+    return workload(function(one), function(chain), shape, dtype, backward)
+
+
+def function(model):
+    """Returns a model in training as a function from weights and input to output and new state, and the weights."""
     state = [variable.value for variable in model.non_trainable_variables]
 
     def forward(weights, x):
         return model.stateless_call(weights, state, x, training=True)
 
-    return workload(forward, [variable.value for variable in model.trainable_variables], shape, dtype, count, backward)
+    return forward, [variable.value for variable in model.trainable_variables]
 
 
-def workload(forward, weights, shape, dtype, count, backward):
-    """Returns the `Workload` of a function from weights and input to output and new state."""
+def workload(one, chain, shape, dtype, backward):
+    """Returns the `Workload` of a chain of layers, its facts those of one layer, both as `function` returns them."""
+    forward, weights = chain
     x, upstream = (jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype) for seed in range(2))
 
     @jax.jit
@@ -33,7 +39,7 @@ def workload(forward, weights, shape, dtype, count, backward):
         return Workload(lambda: jax.block_until_ready(only(weights, x)), device_memory=device_memory())
     return Workload(
         lambda: jax.block_until_ready(forward_and_backward(weights, x, upstream)),
-        {"kept for backward": kept_bytes(forward, weights, x) / count},
+        {"kept for backward": kept_bytes(*one, x)},
         device_memory(),
     )
 

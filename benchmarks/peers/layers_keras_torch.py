@@ -18,7 +18,7 @@ class InTraining(torch.nn.Module):
 
 def make(library, normalization, shape, dtype, count, backward):
     """Returns the `Workload` of the layers in training: forward, and backward where asked for."""
-    model = layers_keras.model(library, normalization, shape, dtype, count)
+    one, chain = (InTraining(layers_keras.model(library, normalization, shape, dtype, many)) for many in (1, count))
     x = torch.randn(shape).to(layers_torch.DEVICE, getattr(torch, dtype))
     # Keras casts by itself: PyTorch is told float32, so that it does not once more.
-    return layers_torch.workload(InTraining(model), x, "float32", count, backward)
+    return layers_torch.workload(one, chain, x, "float32", backward)

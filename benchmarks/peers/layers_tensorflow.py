@@ -7,7 +7,10 @@ from benchmarks.peers import kept_tensorflow, layers_keras
 
 
 def make(library, normalization, shape, dtype, count, backward):
-    """Returns the `Workload` of the layers in training: forward, and backward where asked for."""
+    """Returns the `Workload` of the layers in training: forward, and backward where asked for.
+
+    Its facts are of one layer, however many are measured in a chain.
+    """
     model = layers_keras.model(library, normalization, shape, dtype, count)
     x, upstream = (tf.random.normal(shape, dtype=tf.float32) for _ in range(2))
     x, upstream = tf.cast(x, dtype), tf.cast(upstream, dtype)
@@ -26,5 +29,5 @@ def make(library, normalization, shape, dtype, count, backward):
     if not backward:
         only = tf.function(forward)
         return Workload(lambda: only(x))
-    kept = kept_tensorflow.kept_bytes(forward, weights, shape, dtype)
-    return Workload(lambda: forward_and_backward(x, upstream), {"kept for backward": kept / count})
+    kept = kept_tensorflow.kept_bytes(layers_keras.model(library, normalization, shape, dtype, 1), shape, dtype)
+    return Workload(lambda: forward_and_backward(x, upstream), {"kept for backward": kept})

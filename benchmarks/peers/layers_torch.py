@@ -35,12 +35,19 @@ ACTIVE = {"batch_norm_before", "batch_norm_after"}
 
 def make(normalization, shape, dtype, count, backward, compiled):
     """Returns the `Workload` of the layers in training: forward, and backward where asked for."""
+    one, chain = (network(normalization, shape[-1], length) for length in (1, count))
+    if compiled:
+        one, chain = torch.compile(one), torch.compile(chain)
+    return workload(one, chain, images(shape, dtype), dtype, backward)
+
+
+def network(normalization, channels, count):
+    """Returns a chain of layers."""
     made = []
     for number in range(count):
         made += [nn.ReLU()] if number and normalization not in ACTIVE else []
-        made += LAYERS[normalization](shape[-1])
-    model = nn.Sequential(*made).to(DEVICE, memory_format=torch.channels_last)
-    return workload(torch.compile(model) if compiled else model, images(shape, dtype), dtype, count, backward)
+        made += LAYERS[normalization](channels)
+    return nn.Sequential(*made).to(DEVICE, memory_format=torch.channels_last)
 
 
 def images(shape, dtype):
@@ -50,28 +57,33 @@ def images(shape, dtype):
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def workload(forward, x, dtype, count, backward):
-    """Returns the `Workload` of a module and its input."""
+def workload(one, chain, x, dtype, backward):
+    """Returns the `Workload` of a chain of layers, its facts those of one layer; both are modules."""
+    upstream = torch.randn_like(x)
     x.requires_grad_(backward)
-    upstream = torch.randn_like(x, requires_grad=False)
-    weights = [weight for weight in forward.parameters() if weight.requires_grad]
-    mixed = torch.autocast(DEVICE, getattr(torch, dtype)) if dtype != "float32" else contextlib.nullcontext()
+    facts = {"kept for backward": kept_bytes(one, x, dtype)} if backward else {}
+    weights = [weight for weight in chain.parameters() if weight.requires_grad]
 
     def run():
-        with mixed, torch.set_grad_enabled(backward):
-            y = forward(x)
+        y = forward(chain, x, dtype, backward)
         if backward:
             torch.autograd.grad(y, [x, *weights], upstream)
         if DEVICE == "cuda":
             torch.cuda.synchronize()
 
-    facts = {"kept for backward": kept_bytes(run, weights) / count} if backward else {}
     return Workload(run, facts, torch.cuda.max_memory_allocated if DEVICE == "cuda" else None)
 
 
-def kept_bytes(run, weights):
+def forward(module, x, dtype, backward=True):
+    """Returns the output of a module in training, in mixed precision where the input is not float32."""
+    mixed = torch.autocast(DEVICE, getattr(torch, dtype)) if dtype != "float32" else contextlib.nullcontext()
+    with mixed, torch.set_grad_enabled(backward):
+        return module(x)
+
+
+def kept_bytes(module, x, dtype):
     """Returns the bytes of the memory that tensors saved for the derivatives hold, without weights."""
-    held = {weight.untyped_storage().data_ptr() for weight in weights}
+    held = {weight.untyped_storage().data_ptr() for weight in module.parameters()}
     saved = {}
 
     def save(tensor):
@@ -81,5 +93,7 @@ def kept_bytes(run, weights):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor):
-        run()
+        # The output holds the tensors, so that none of them takes the memory of another.
+        y = forward(module, x, dtype)
+    del y
     return sum(saved.values())
