@@ -32,14 +32,15 @@ def test_layers_keep_the_shape(normalization):
 
 
 def test_kept_bytes_of_a_known_graph():
-    # The convolution keeps its input, of 2 * 3 * 3 * 4 numbers, and tanh its output, of 2 * 9 * 5: the same memory
-    # before and behind the reshaping. The kernel is a variable.
+    # The convolution keeps its input, of 2 * 3 * 3 * 4 numbers, and tanh its output, of 2 * 45: the dense layer
+    # keeps the same memory, reshaped. Kernels are variables.
     model = keras.Sequential(
         [
             keras.Input((3, 3, 4), batch_size=2),
             keras.layers.Conv2D(5, 1, use_bias=False),
             keras.layers.Activation("tanh"),
-            keras.layers.Reshape((9, 5)),
+            keras.layers.Reshape((45,)),
+            keras.layers.Dense(1, use_bias=False),
         ]
     )
     assert kept_tensorflow.kept_bytes(model, (2, 3, 3, 4), tf.float32) == 4 * (72 + 90)
