@@ -29,9 +29,10 @@ class Network:
 
     Attributes:
         batch, size, classes: Integers, the images of a step, their height and width, and the length of the logits.
-        rounds, quick_rounds: Integers; without quick rounds the network is not in the quick run.
-        together: Integer, how many entrants 24 GiB of memory have room for, or None for all.
+        rounds: Integer.
         entrants: Dict from normalizations to the entrants on a CPU beside `keras_norms`.
+        quick_rounds: Integer, or None for a network that is not in the quick run.
+        together: Integer, how many entrants 24 GiB of memory have room for, or None for all.
     """
 
     batch: int
@@ -44,22 +45,18 @@ class Network:
 
 
 PEERS = ["keras", "torch"]
-# Large networks take a minute to be built and warmed up twelve times: those with a figure to reach alone.
+# Large networks take ten seconds and more to be built and warmed up: their peers are those with a figure to reach.
 FEW = {"none": PEERS, "batch_norm_before": [*PEERS, DEFAULT]}
-MANY = {
-    "none": PEERS,
-    "batch_norm_before": [*PEERS, DEFAULT, "torch compiled"],
+MORE = {"none": PEERS, "batch_norm_before": [*PEERS, DEFAULT, "torch compiled"], "weight_norm": ["torch"]}
+ALL = {
+    "none": [*PEERS, "torch compiled"],
+    "batch_norm_before": [*PEERS, DEFAULT, ONEDNN_OFF, "torch compiled", "keras_norms on jax", "keras on jax"],
     "batch_norm_after": PEERS,
     "weight_norm": ["torch"],
 }
-ALL = {
-    **MANY,
-    "none": [*PEERS, "torch compiled"],
-    "batch_norm_before": [*MANY["batch_norm_before"], ONEDNN_OFF, "keras_norms on jax", "keras on jax"],
-}
 NETWORKS = {
     "resnet20": Network(128, 32, 10, rounds=11, quick_rounds=3, entrants=ALL),
-    "caffenet128": Network(64, 128, 1000, rounds=5, quick_rounds=2, entrants=MANY),
+    "caffenet128": Network(64, 128, 1000, rounds=5, quick_rounds=2, entrants=MORE),
     "googlenet128": Network(32, 128, 1000, rounds=4, together=6, entrants=FEW),
     "resnet50": Network(16, 224, 1000, rounds=3, together=6, entrants=FEW),
 }
