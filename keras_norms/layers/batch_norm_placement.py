@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_norms.layers import batch_norm
+from keras_norms.ops import batch_norm as batch_norm_ops
 
 
 class _BatchNormWithActivation(batch_norm.BatchNorm):
@@ -55,8 +56,16 @@ class BatchNormBefore(_BatchNormWithActivation):
     Reference: [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167)
     """
 
-    def call(self, inputs, training=None, mask=None):
-        return self.activation(super().call(inputs, training=training, mask=mask))
+    def batch_normalized(self, inputs, mask):
+        if _is_relu(self.activation):
+            return batch_norm_ops.batch_normalized_relu(
+                inputs, self.scale, self.bias, self.axis, self.epsilon, mask, self.synchronize()
+            )
+        outputs, moments = super().batch_normalized(inputs, mask)
+        return self.activation(outputs), moments
+
+    def normalized(self, inputs, mask):
+        return self.activation(super().normalized(inputs, mask))
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")
@@ -87,6 +96,12 @@ class BatchNormAfter(_BatchNormWithActivation):
     def call(self, inputs, training=None, mask=None):
         inputs = ops.cast(inputs, self.compute_dtype)  # Keras casts floating inputs alone
         return super().call(self.activation(inputs), training=training, mask=mask)
+
+
+def _is_relu(activation):
+    if isinstance(activation, keras.layers.ReLU):
+        return (activation.max_value, activation.negative_slope, activation.threshold) == (None, 0.0, 0.0)
+    return isinstance(activation, keras.layers.Activation) and activation.activation is keras.activations.relu
 
 
 def _activation_from(config):

@@ -129,6 +129,20 @@ def batch_normalized(x, scale=None, bias=None, axis=-1, epsilon=1e-5, mask=None,
     return normalized(x, batch.mean, batch.variance, scale, bias, axis, epsilon, batch.residual), batch
 
 
+def batch_normalized_relu(x, scale=None, bias=None, axis=-1, epsilon=1e-5, mask=None, synchronize=False):
+    """Returns what `batch_normalized` does, with the normalized `x` clipped at 0.
+
+    Where the fused kernel is used, `x` alone is kept for the gradient, half of what both one after the other keep.
+    Arguments as there.
+    """
+    kernel = _fused_kernel(x, axis)
+    if kernel and mask is None and not synchronize:
+        y, count, mean, variance = kernel.batch_normalized_relu(x, scale, bias, epsilon)
+        return y, Moments(count, mean, ops.zeros_like(mean), variance)
+    y, batch = batch_normalized(x, scale, bias, axis, epsilon, mask, synchronize)
+    return ops.relu(y), batch
+
+
 def _reduction(x, axis, mask):
     x = precision.wide(x)
     mask = mask if mask is None else axes.along_mask(mask, x, axis)

@@ -34,25 +34,77 @@ def batch_normalized(x, scale, bias, epsilon):
         scale, bias: Float32 tensors of shape `(channels,)`, or None for 1 and 0.
         epsilon: Float.
     """
-    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), tf.float32)
-    empty = tf.zeros([0], tf.float32)
-    y, mean, unbiased_variance = _kernel(x, scale, bias, empty, empty, epsilon, is_training=True)
-    # Of no elements the kernel returns NaN, and of one a NaN variance on GPUs.
-    mean = tf.where(count > 0, mean, 0.0)
-    variance = tf.where(count > 1, unbiased_variance * (count - 1.0) / tf.maximum(count, 1.0), 0.0)
-    return y, count, tf.stop_gradient(mean), tf.stop_gradient(variance)
+    result, count, mean, variance = _of_batch(x, *_weights(x, scale, bias), epsilon)
+    return result.y, count, tf.stop_gradient(mean), tf.stop_gradient(variance)
+
+
+def batch_normalized_relu(x, scale, bias, epsilon):
+    """Returns what `batch_normalized` does, the batch clipped at 0, and keeps `x` alone for the gradient.
+
+    The gradient computes the clipped batch again, for itself and for the kernels' gradients of convolutions that read
+    it, so that it does not stay in memory from the forward pass until then. A training step of ResNet-50 grows by 8 %
+    less for it. Shapes as above.
+    """
+
+    @tf.custom_gradient
+    def clipped(x, scale, bias):
+        result, count, mean, variance = _of_batch(x, scale, bias, epsilon)
+
+        def gradient(dy, *_):
+            with tf.control_dependencies([dy]):  # not before it is needed
+                again = tf.nn.relu(_kernel(tf.identity(x), scale, bias, mean, variance, epsilon, False).y)
+            _read_by_kernel_gradients(outputs[0], again)
+            gradients = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=tf.raw_ops.ReluGrad(gradients=dy, features=again),
+                x=x,
+                scale=scale,
+                reserve_space_1=result.reserve_space_1,
+                reserve_space_2=result.reserve_space_2,
+                reserve_space_3=result.reserve_space_3,
+                epsilon=epsilon,
+            )
+            return gradients.x_backprop, gradients.scale_backprop, gradients.offset_backprop
+
+        return (tf.nn.relu(result.y), count, mean, variance), gradient
+
+    outputs = clipped(x, *_weights(x, scale, bias))
+    return outputs
 
 
 def normalized(x, mean, variance, scale, bias, epsilon):
     """Returns `(x - mean) / sqrt(variance + epsilon) * scale + bias`; shapes as above."""
-    return _kernel(x, scale, bias, mean, variance, epsilon, is_training=False)[0]
+    return _kernel(x, *_weights(x, scale, bias), mean, variance, epsilon, False).y
 
 
-def _kernel(x, scale, bias, mean, variance, epsilon, is_training):
+def _of_batch(x, scale, bias, epsilon):
+    """Returns the kernel's results in training, the count per channel, the mean and the biased variance."""
+    empty = tf.zeros([0], tf.float32)
+    result = _kernel(x, scale, bias, empty, empty, epsilon, True)
+    count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), tf.float32)
+    # Of no elements the kernel returns NaN, and of one a NaN variance on GPUs.
+    mean = tf.where(count > 0, result.batch_mean, 0.0)
+    variance = tf.where(count > 1, result.batch_variance * (count - 1.0) / tf.maximum(count, 1.0), 0.0)
+    return result, count, mean, variance
+
+
+def _weights(x, scale, bias):
     channels = x.shape[-1]
     scale = tf.ones([channels], tf.float32) if scale is None else tf.convert_to_tensor(scale)
     bias = tf.zeros([channels], tf.float32) if bias is None else tf.convert_to_tensor(bias)
-    result = tf.raw_ops.FusedBatchNormV3(
+    return scale, bias
+
+
+def _kernel(x, scale, bias, mean, variance, epsilon, is_training):
+    return tf.raw_ops.FusedBatchNormV3(
         x=x, scale=scale, offset=bias, mean=mean, variance=variance, epsilon=epsilon, is_training=is_training
     )
-    return result.y, result.batch_mean, result.batch_variance
+
+
+def _read_by_kernel_gradients(tensor, again):
+    """Lets the kernels' gradients of the convolutions of a tensor read another one of equal values instead of it."""
+    if tf.executing_eagerly() or tensor.graph is not again.graph:
+        return
+    for operation in tensor.consumers():
+        if operation.type == "Conv2DBackpropFilter":
+            # Private: gradients of operations of Keras layers that we do not write cannot be reached otherwise.
+            operation._update_input(0, again)

@@ -5,7 +5,6 @@ import fnmatch
 
 import keras
 import tensorflow as tf
-from keras import ops
 
 
 def optimizer(recipe, schedule, precision):
@@ -17,7 +16,7 @@ def optimizer(recipe, schedule, precision):
         precision: String, one of `training.PRECISIONS`; `mixed_float16` needs gradients of a loss that is multiplied by
             the optimizer's `dynamic_scale`.
     """
-    kind = {"sgd": keras.optimizers.SGD, "torch_sgd": TorchSGD}[recipe.optimizer]
+    kind = {"sgd": CaffeSGD, "torch_sgd": TorchSGD}[recipe.optimizer]
     descent = kind(schedule, momentum=float(recipe.momentum), nesterov=recipe.nesterov)
     return LossScaleOptimizer(descent) if precision == "mixed_float16" else descent
 
@@ -46,6 +45,29 @@ def multipliers(recipe, variables):
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")
+class CaffeSGD(keras.optimizers.SGD):
+    """Stochastic gradient descent whose velocity has the learning rate in it, as in Caffe and in Keras.
+
+        velocity = momentum * velocity - learning_rate * gradient
+        weight += velocity
+
+    Or, with Nesterov's momentum, `weight += momentum * velocity - learning_rate * gradient`. The numbers are those of
+    `keras.optimizers.SGD`, in one operation per weight: the updates of CaffeNet128 take half of its time.
+
+    Args: As of `keras.optimizers.SGD`.
+
+    Example:
+    >>> optimizer = keras_norms.training.optimizers.CaffeSGD(0.1, momentum=0.9)
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        if not self.momentum:
+            return super().update_step(gradient, variable, learning_rate)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        return _apply(tf.raw_ops.ResourceApplyKerasMomentum, self, velocity, gradient, variable, learning_rate)
+
+
+@keras.saving.register_keras_serializable(package="keras_norms")
 class TorchSGD(keras.optimizers.SGD):
     """Stochastic gradient descent whose momentum accumulates gradients, as in Torch.
 
@@ -65,15 +87,10 @@ class TorchSGD(keras.optimizers.SGD):
     """
 
     def update_step(self, gradient, variable, learning_rate):
-        gradient = ops.cast(gradient, variable.dtype)
-        move = gradient
-        if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
-            move = self.momentum * ops.convert_to_tensor(velocity) + gradient
-            self.assign(velocity, move)
-            if self.nesterov:
-                move = gradient + self.momentum * move
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * move)
+        if not self.momentum:
+            return super().update_step(gradient, variable, learning_rate)
+        velocity = self.momentums[self._get_variable_index(variable)]
+        return _apply(tf.raw_ops.ResourceApplyMomentum, self, velocity, gradient, variable, learning_rate)
 
 
 @keras.saving.register_keras_serializable(package="keras_norms")
@@ -93,6 +110,17 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     def check_finite(self, grads):
         broken = tf.cast(tf.logical_not(super().check_finite(grads)), tf.float32)
         return tf.distribute.get_replica_context().all_reduce("SUM", broken) == 0
+
+
+def _apply(kernel, descent, velocity, gradient, variable, learning_rate):
+    return kernel(
+        var=variable.handle,
+        accum=velocity.value.handle,
+        lr=tf.cast(learning_rate, variable.dtype),
+        grad=tf.cast(gradient, variable.dtype),
+        momentum=tf.cast(descent.momentum, variable.dtype),
+        use_nesterov=descent.nesterov,
+    )
 
 
 def _by_variable(factors, variables, name):

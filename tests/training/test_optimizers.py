@@ -98,6 +98,32 @@ def test_weights_go_the_way_of_the_definition(name, nesterov, hostile):
             np.testing.assert_allclose(variable.numpy(), ways[variable.name][number], rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["sgd", "torch_sgd"])
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_replicas_go_the_same_way(name, nesterov, strategy, hostile):
+    """Each replica's own weight and velocity, by the sum of the gradients of both."""
+    start, gradients = hostile((3, 2)), hostile((len(RATES), 2, 3, 2), seed=1)
+    made = recipe(optimizer=name, nesterov=nesterov)
+    with strategy.scope():
+        variable = keras.Variable(start, name="kernel")
+        descent = optimizers.optimizer(made, Rates(), "float32")
+        descent.build([variable])
+
+    @tf.function
+    def step(gradients):
+        def replica_step():
+            own = gradients[tf.distribute.get_replica_context().replica_id_in_sync_group]
+            descent.apply_gradients([(own, variable)])
+
+        strategy.run(replica_step)
+
+    way = path(DEFINITIONS[name, nesterov], start, gradients.astype("float64").sum(1))
+    for gradient, expected in zip(gradients, way, strict=True):
+        step(tf.constant(gradient))
+        for value in on_replicas(strategy, variable):
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-4)
+
+
 def test_problem_tells_the_definitions_apart(hostile):
     starts, gradients = hostile_problem(hostile)
     ways = [path(definition, starts["kernel"], gradients["kernel"]) for definition in DEFINITIONS.values()]
@@ -109,17 +135,19 @@ def test_problem_tells_the_definitions_apart(hostile):
             assert not any(same[4:])
 
 
-def test_torch_sgd_without_momentum_is_plain_descent(hostile):
+@pytest.mark.parametrize("descent", [optimizers.CaffeSGD, optimizers.TorchSGD])
+def test_without_momentum_is_plain_descent(descent, hostile):
     starts, gradients = hostile_problem(hostile)
     variable = keras.Variable(starts["kernel"], name="kernel")
-    optimizers.TorchSGD(0.5).apply([gradients["kernel"][0]], [variable])
+    descent(0.5).apply([gradients["kernel"][0]], [variable])
     np.testing.assert_allclose(variable.numpy(), starts["kernel"] - 0.5 * gradients["kernel"][0], rtol=1e-6)
 
 
-def test_torch_sgd_comes_back_from_its_config():
-    optimizer = optimizers.TorchSGD(0.1, momentum=0.8, nesterov=True)
+@pytest.mark.parametrize("descent", [optimizers.CaffeSGD, optimizers.TorchSGD])
+def test_comes_back_from_its_config(descent):
+    optimizer = descent(0.1, momentum=0.8, nesterov=True)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    assert isinstance(again, optimizers.TorchSGD)
+    assert isinstance(again, descent)
     assert again.get_config() == optimizer.get_config()
 
 
