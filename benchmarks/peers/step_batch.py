@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-# Small, so that no network diverges: the time of a step does not depend on it, but might on numbers that are none.
-LEARNING_RATE = 1e-4
+# Small, so that no network diverges, as residual ones do without normalization. The time of a step does not depend on
+# it, but may depend on values that are no numbers.
+LEARNING_RATE = 1e-7
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 # Of the outputs of GoogLeNet; the other networks have one.
