@@ -15,6 +15,7 @@ inputs), lest the gradients of thresholds and slopes be summed in half precision
 and returned in the input's dtype.
 """
 
+import keras
 from keras import ops
 
 from keras_norms.ops import axes, precision
@@ -29,6 +30,10 @@ def translated_relu(x, threshold, axis=-1):
         axis: Integer, the channel axis of `x`.
     """
     wide = precision.wide(x)
+    if keras.backend.backend() == "tensorflow" and axes.positive(axis, len(wide.shape)) == len(wide.shape) - 1:
+        from keras_norms.ops import trelu_tensorflow
+
+        return _as(x, trelu_tensorflow.translated_relu(wide, ops.cast(threshold, wide.dtype)))
     threshold = _along_channels(threshold, wide, axis)
     # Not relu(x - t) + t, which rounds x. Not maximum, whose gradient at a tie depends on the backend: here a tie is
     # clipped. Not where(x > t, x, t), which makes a threshold of NaN.
