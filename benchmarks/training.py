@@ -58,12 +58,14 @@ def prepared(data_dir, datasets):
 def measure(record, case, what, data_dir, folder, given):
     """Adds the images a second of all chosen entrants in a case."""
     files = {name: f"{folder}/{number}.jsonl" for number, name in enumerate(ENTRANTS)}
-    chosen = options.chosen(ENTRANTS, given.entrants)
+    chosen = options.chosen(QUICK_ENTRANTS if given.quick else ENTRANTS, given.entrants)
     entrants = [ENTRANTS[name](name, *what, data_dir, folder, files[name]) for name in chosen]
     rounds = QUICK_ROUNDS if given.quick else ROUNDS
     for name, measured in interleaved.measure(entrants, rounds, threads=given.threads).items():
         for quantity, values in training_turns.read(files[name]).items():
             results.add(record, case, name, quantity, UNITS[quantity], values)
+        for quantity, value in measured.facts.items():
+            results.add(record, case, name, quantity, "1", [value])
         if measured.failed:
             results.absent(record, case, name, measured.failed)
 
@@ -95,6 +97,7 @@ ENTRANTS = {
     "keras, default environment": of_keras,
     "torch": of_torch,
 }
+QUICK_ENTRANTS = ["keras_norms", "keras", "torch"]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from benchmarks.contest.entrant import Workload
-from benchmarks.peers import networks_keras, training_turns
+from benchmarks.peers import networks_keras, step_batch, training_turns
 
 # Seconds after which a turn that has not ended is asked whether its thread has failed.
 _LOOK = 1
@@ -57,7 +57,9 @@ def make(arch, dataset, batch, data_dir, steps, path):
     size, classes = info.features["image"].shape[0], info.features["label"].num_classes
     model = networks_keras.stock(arch, "batch_norm_before", size, classes)
     model.compile(
-        keras.optimizers.SGD(training_turns.LEARNING_RATE, momentum=training_turns.MOMENTUM),
+        keras.optimizers.SGD(
+            step_batch.LEARNING_RATE, momentum=step_batch.MOMENTUM, weight_decay=step_batch.WEIGHT_DECAY
+        ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         jit_compile=False,

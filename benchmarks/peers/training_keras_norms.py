@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.contest.entrant import Workload
-from benchmarks.peers import training_turns
+from benchmarks.peers import step_batch, training_turns
 from keras_norms import recipes, training
 from keras_norms.data import pipeline
 from keras_norms.training import devices, interruption, loop, speed, steps
@@ -57,8 +57,9 @@ def make(arch, dataset, batch, data_dir, steps, folder, path):
         dataset=dataset,
         normalization="batch_norm_before",
         batch_size=batch,
-        learning_rate=training_turns.LEARNING_RATE,
-        momentum=training_turns.MOMENTUM,
+        learning_rate=step_batch.LEARNING_RATE,
+        momentum=step_batch.MOMENTUM,
+        weight_decay=step_batch.WEIGHT_DECAY,
     )
     made = Steps(training.Settings(recipe, data_dir=data_dir, workdir=folder))
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.utils import data
 
 from benchmarks.contest.entrant import Workload
-from benchmarks.peers import networks_torch, training_turns
+from benchmarks.peers import networks_torch, step_batch, training_turns
 
 # Processes that load: those of a machine of two cores, and none, which may be faster there.
 _LOADERS = (0, 2)
@@ -45,7 +45,10 @@ class Trainer:
     def __init__(self, network, examples, batch, loaders):
         self._network, self._batch = network, batch
         self._optimizer = torch.optim.SGD(
-            network.parameters(), training_turns.LEARNING_RATE, momentum=training_turns.MOMENTUM
+            network.parameters(),
+            step_batch.LEARNING_RATE,
+            momentum=step_batch.MOMENTUM,
+            weight_decay=step_batch.WEIGHT_DECAY,
         )
         self._batches = endless(
             data.DataLoader(

@@ -8,9 +8,6 @@ import pathlib
 AHEAD = 4
 # As many repeats as a process makes before it is measured.
 WARM_UP = 2
-# One for all: how fast an image is shown does not depend on it, but might on numbers that are none.
-LEARNING_RATE = 1e-3
-MOMENTUM = 0.9
 
 
 def repeat(advance, steps, path):
