@@ -44,7 +44,7 @@ def main(arguments=None):
 def measure_imports(record, case, given):
     """Adds the seconds of fresh processes. The first of each reads its files from the disk and does not count."""
     seconds = {name: [] for name in options.chosen(IMPORTED, given.entrants)}
-    for names in interleaved.turns(list(seconds), 3 if given.quick else 6):
+    for names in interleaved.turns(list(seconds), 2 if given.quick else 4):
         for name in names:
             seconds[name].append(imported(name, given.threads))
     for name, (_, *counted) in seconds.items():
@@ -64,7 +64,7 @@ def imported(name, threads):
 def measure_first_steps(record, case, given):
     """Adds the seconds until the first step of fresh processes is done."""
     seconds = {chosen.name: [] for chosen in FIRST_STEPS if given.entrants in chosen.name}
-    for _ in range(1 if given.quick else 3):
+    for _ in range(1 if given.quick else 2):
         entrants = [chosen for chosen in FIRST_STEPS if chosen.name in seconds]
         for name, measured in interleaved.measure(entrants, 0, threads=given.threads).items():
             if measured.failed:
@@ -78,7 +78,7 @@ def measure_first_steps(record, case, given):
 def measure_exports(record, case, given):
     """Adds the seconds of an export."""
     entrants = [chosen for chosen in EXPORTS if given.entrants in chosen.name]
-    for name, measured in interleaved.measure(entrants, 3, threads=given.threads).items():
+    for name, measured in interleaved.measure(entrants, 2, threads=given.threads).items():
         results.add_measured(record, case, name, measured, "export")
 
 
