@@ -3,11 +3,12 @@ PYTHON ?= python3
 ENVIRONMENT = .venv/installed
 BACKENDS = .venv-backends/installed
 ADDONS = .venv-tfa/installed
+BENCHMARKS = layers step training inference startup scaling
 # What knows no backend: these tests pass on all of them.
 PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
   tests/properties tests/caffe) tests/test_examples.py::test_examples_of_docstrings
 
-.PHONY: train study test test-faults serve-check test-backends test-tfa golden lint wheel bench clean
+.PHONY: train study test test-faults serve-check test-backends test-tfa golden lint wheel bench bench-check clean
 
 # GoogLeNet128 with batch norm on the drawn images of `shapes`, smaller than published to fit into minutes.
 train: $(ENVIRONMENT)
@@ -29,9 +30,16 @@ study: $(ENVIRONMENT)
 serve-check: $(ENVIRONMENT)
 	.venv/bin/python tests/serving/sample.py
 
-# How many images a second the input pipeline makes.
-bench: $(ENVIRONMENT)
-	.venv/bin/python benchmarks/input_pipeline.py
+# Layers, training steps, training, inference, start and scaling beside the peers, into benchmarks/results: half an hour
+# on a machine that does nothing else.
+bench: $(ENVIRONMENT) $(BACKENDS)
+	for name in $(BENCHMARKS); do .venv/bin/python -m benchmarks.$$name || exit; done
+	.venv/bin/python -m benchmarks.table
+
+# A few cases of each, in minutes: what got worse by more than 15 % beside the peers.
+bench-check: $(ENVIRONMENT) $(BACKENDS)
+	for name in $(BENCHMARKS); do .venv/bin/python -m benchmarks.$$name --quick || exit; done
+	.venv/bin/python -m benchmarks.check runs/benchmarks
 
 # The portable half on JAX and on PyTorch, without TensorFlow; with them, parity with PyTorch and flax. JAX compiles each
 # operation, for longer than it computes: without LLVM's costly passes the tests take a fifth less of the processor.

@@ -46,7 +46,7 @@ def measure(entrants, rounds, least_seconds=0.0, threads=1, together=None):
     Returns:
         A dict from the entrants' names to their `Measured`.
     """
-    together = together or len(entrants)
+    together = together or max(1, len(entrants))
     measured = {}
     for first in range(0, len(entrants), together):
         measured |= measure_together(entrants[first : first + together], rounds, least_seconds, threads)
