@@ -82,6 +82,7 @@ def cases():
         made += [Case(name, *where, OURS_AND_KERAS) for name in ("trelu", "mean_only_batch_norm")]
     for where in FEW[:2]:
         made += [Case(name, *where, [*PEERS, "flax"]) for name in ("group_norm", "layer_norm")]
+    made += [Case("local_response_norm", *where, PEERS) for where in GOOGLENET128[:2]]
     for where in CONVOLVED:
         made.append(Case("weight_norm", *where, PEERS, quick=where == CONVOLVED[0]))
     return [*made, *(Case("normprop", *where, OURS_AND_KERAS) for where in CONVOLVED[:2])]

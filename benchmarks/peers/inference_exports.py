@@ -10,10 +10,9 @@ import pathlib
 import shutil
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from benchmarks.peers import networks_keras
+from benchmarks.peers import inference_images, networks_keras
 from keras_norms import export, models
 from keras_norms.data import pipeline
 from keras_norms.export import signatures
@@ -29,6 +28,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--onnx", action="store_true", help="for ONNX Runtime, too")
     given = parser.parse_args()
+    keras.utils.set_random_seed(0)
     size = models.ARCHITECTURES[given.arch].input_shape[0]
     model = trained(networks_keras.ours(given.arch, "batch_norm_before", size, len(CLASS_NAMES)))
     stock = trained(networks_keras.stock(given.arch, "batch_norm_before", size, len(CLASS_NAMES)))
@@ -40,17 +40,17 @@ def main():
 
 
 def trained(model):
-    """Returns the model of the main logits, with statistics of some random images."""
-    generator = np.random.default_rng(0)
-    for _ in range(_BATCHES):
-        model(generator.normal(size=(_BATCH, *model.input_shape[1:])).astype("float32"), training=True)
+    """Returns the model of the main logits, with statistics of some random images like those it will see."""
+    for seed in range(_BATCHES):
+        images = inference_images.random(_BATCH, model.input_shape[1], seed)
+        model(preprocessing(model)(tf.constant(images)), training=True)
     outputs = model.output
     return keras.Model(model.input, outputs["main"]) if isinstance(outputs, dict) else model
 
 
 def folded(model, folder):
     """Exports as drivers/export.py does, to `folder/folded`. Returns the path of the version."""
-    images = np.random.default_rng(1).uniform(0, 255, (2, *model.input_shape[1:]))
+    images = inference_images.random(2, model.input_shape[1], _BATCHES)
     version = export.export(model, folder, "export", CLASS_NAMES, preprocessing(model), images)
     return version.rename(folder / "folded")
 

@@ -3,6 +3,7 @@
 import keras
 
 import keras_norms
+from benchmarks.peers import networks_keras
 
 # Layers in a chain have a ReLU between them; these bring their own.
 ACTIVE = {"batch_norm_before", "batch_norm_after", "normprop", "trelu"}
@@ -27,6 +28,7 @@ OURS = {
     "mean_only_batch_norm": lambda channels: [keras_norms.MeanOnlyBatchNorm()],
     "group_norm": lambda channels: [keras_norms.GroupNorm(groups=8)],
     "layer_norm": lambda channels: [keras_norms.LayerNorm()],
+    "local_response_norm": lambda channels: [keras_norms.LocalResponseNorm()],
 }
 STOCK = {
     "batch_norm": lambda channels: [batch_normalization()],
@@ -38,6 +40,7 @@ STOCK = {
     "mean_only_batch_norm": lambda channels: [batch_normalization()],
     "group_norm": lambda channels: [keras.layers.GroupNormalization(groups=8, epsilon=1e-5)],
     "layer_norm": lambda channels: [keras.layers.LayerNormalization(epsilon=1e-5)],
+    "local_response_norm": lambda channels: [networks_keras.local_response_norm(keras_norms.LocalResponseNorm())],
 }
 
 

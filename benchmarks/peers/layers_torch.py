@@ -29,6 +29,7 @@ LAYERS = {
     "weight_norm": lambda channels: [weight_normalized(nn.Conv2d(channels, channels, 3, padding=1))],
     "group_norm": lambda channels: [nn.GroupNorm(8, channels)],
     "layer_norm": lambda channels: [LayerNormOfChannels(channels)],
+    "local_response_norm": lambda channels: [nn.LocalResponseNorm(5)],
 }
 ACTIVE = {"batch_norm_before", "batch_norm_after"}
 

@@ -29,7 +29,7 @@ def _stock(layer):
     if isinstance(layer, layers.GroupedConv2D):
         return keras.layers.Conv2D.from_config(layer.get_config())
     if isinstance(layer, layers.LocalResponseNorm):
-        return _local_response_norm(layer)
+        return local_response_norm(layer)
     if not type(layer).__module__.startswith("keras.src."):
         raise ValueError(f"Stock Keras has nothing in place of {type(layer).__name__} {layer.name!r}.")
     return layer.__class__.from_config(layer.get_config())
@@ -41,7 +41,8 @@ def _batch_norm(layer):
     )
 
 
-def _local_response_norm(layer):
+def local_response_norm(layer):
+    """Returns what a user of Keras has in place of our layer."""
     if keras.backend.backend() != "tensorflow":
         raise ValueError("Keras has no local response normalization but TensorFlow's.")
     import tensorflow as tf
