@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 # Other kernels, other orders of summation: a part of the largest probability.
-TOLERANCE = 1e-5
+TOLERANCE = 5e-5
 
 
 def by_onnx(file, images):

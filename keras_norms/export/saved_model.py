@@ -19,8 +19,8 @@ CLASSIFY_METHOD = "tensorflow/serving/classify"
 CHECKS = {name: pathlib.Path(__file__).with_name(name) for name in ("verification.py", "c_api.py")}
 # How far a served probability may be from the model's, as a part of the largest, by the dtype of the layers. In
 # float32 an image alone takes other orders of summation than one in a batch, and a folded network others than the
-# network: through the 57 batch norms of an untrained GoogLeNet128 up to 1.7e-5. In 16 bits that can turn the last bit of a logit, a part of 2**-11 or 2**-8, and several of them move a
-# probability by ten times that.
+# network: through the 57 batch norms of an untrained GoogLeNet128 up to 1.7e-5. In 16 bits that can turn the last bit
+# of a logit, a part of 2**-11 or 2**-8, and several of them move a probability by ten times that.
 TOLERANCES = {"float16": 1e-2, "bfloat16": 1e-1}
 TOLERANCE = 5e-5
 

@@ -109,8 +109,8 @@ def test_manifest_says_what_the_version_is(version):
     assert manifest["command"] == shlex.join(sys.argv)
     assert manifest["origin"] == {"recipe": "none"}
     assert manifest["verification"] == [
-        "5 images get the probabilities of the model, up to 1e-05 of the largest, without Keras.",
-        "5 images get the probabilities of the model through the C API, up to 1e-05 of the largest.",
+        "5 images get the probabilities of the model, up to 5e-05 of the largest, without Keras.",
+        "5 images get the probabilities of the model through the C API, up to 5e-05 of the largest.",
     ]
     assert list(manifest["folded"]) == ["batch_norm_before"]
     files = {str(path) for path, content in everything(version).items() if content}
