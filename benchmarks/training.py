@@ -23,7 +23,7 @@ CASES = {
     "cifar10, resnet20, batch 128": ("cifar10", "resnet20", 128, 20),
     "imagenette128, caffenet128, batch 64": ("imagenette128", "caffenet128", 64, 12),
 }
-ROUNDS = 4
+ROUNDS = 3
 QUICK = {"cifar10, resnet20, batch 128": ("cifar10", "resnet20", 128, 6)}
 QUICK_ROUNDS = 2
 
