@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import sys
 
 from absl import flags, logging
@@ -24,9 +23,9 @@ def reported(name, argv):
         logging.set_verbosity(logging.WARNING)
     if argv[1:]:
         sys.exit(f"{name}: every option must be a --flag or a --noflag. Received: {' '.join(argv[1:])}.")
-    signal.signal(signal.SIGTERM, _end)
     try:
-        yield
+        with training.termination_at_once():
+            yield
     except training.Preempted as told:
         print(f"{name}: {told}", flush=True)
     except KeyboardInterrupt as interrupt:
@@ -39,7 +38,3 @@ def reported(name, argv):
         if flags.FLAGS.verbosity > 0:
             raise
         sys.exit(f"{name}: {error}")
-
-
-def _end(*_):
-    raise training.Preempted("Told to end. What has been saved is kept; the same command goes on.")

@@ -2,7 +2,7 @@
 
 from keras_norms.training.cluster import is_chief
 from keras_norms.training.history import told
-from keras_norms.training.interruption import Interrupted, Preempted
+from keras_norms.training.interruption import Interrupted, Preempted, termination_at_once
 from keras_norms.training.run import Outcome, Run, finished
 from keras_norms.training.settings import PRECISIONS, XLA, Settings
 from keras_norms.training.weight_average import WeightAverage
@@ -20,5 +20,6 @@ __all__ = [
     "WeightAverage",
     "finished",
     "is_chief",
+    "termination_at_once",
     "told",
 ]

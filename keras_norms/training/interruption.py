@@ -38,6 +38,47 @@ class Request:
             raise KeyboardInterrupt
 
 
+class AtOnce:
+    """Raises wherever the program is what a signal asks for.
+
+    Attributes:
+        told: None, or the first `KeyboardInterrupt` raised.
+    """
+
+    told = None
+
+    def end(self, *_):
+        self._raise(Preempted("Told to end. What has been saved is kept; the same command goes on."))
+
+    def interrupt(self, *_):
+        self._raise(KeyboardInterrupt())
+
+    def _raise(self, interrupt):
+        self.told = self.told or interrupt
+        raise interrupt
+
+
+@contextlib.contextmanager
+def termination_at_once():
+    """Raises `Preempted` at SIGTERM and `KeyboardInterrupt` at Ctrl-C, and nothing else after one of them.
+
+    What is raised inside TensorFlow's C code arrives as another error, such as an attribute that is missing. A program
+    that leaves the context with a `KeyboardInterrupt` is ending: further signals do not disturb it.
+    """
+    at_once = AtOnce()
+    with _handled({signal.SIGTERM: at_once.end, signal.SIGINT: at_once.interrupt}) as after:
+        try:
+            yield
+        except KeyboardInterrupt:
+            after.update(dict.fromkeys(after, signal.SIG_IGN))
+            raise
+        except Exception as error:
+            if not at_once.told:
+                raise
+            after.update(dict.fromkeys(after, signal.SIG_IGN))
+            raise at_once.told from error
+
+
 @contextlib.contextmanager
 def termination_request():
     """Yields a `Request` that SIGTERM makes, in place of ending the process at once, and Ctrl-C.
@@ -46,17 +87,30 @@ def termination_request():
     object's `__del__`.
 
     Python handles signals in its main thread alone: in another one they stay what they were, and so does a handler of
-    Ctrl-C that is not Python's own.
+    Ctrl-C that is neither Python's own nor that of `termination_at_once`.
     """
     request = Request()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, request.make)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, request.interrupt)
-    try:
+    handlers = {signal.SIGTERM: request.make}
+    if _raises(signal.getsignal(signal.SIGINT)):
+        handlers[signal.SIGINT] = request.interrupt
+    with _handled(handlers):
         yield request
+
+
+def _raises(handler):
+    """Returns whether a handler of Ctrl-C is Python's own or that of `termination_at_once`."""
+    return handler is signal.default_int_handler or isinstance(getattr(handler, "__self__", None), AtOnce)
+
+
+@contextlib.contextmanager
+def _handled(handlers):
+    """Signals have these handlers in this context. Yields a dict of those of after it, which are those of before."""
+    after = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield after
     finally:
-        for number, handler in before.items():
+        for number, handler in after.items():
             signal.signal(number, handler)

@@ -50,3 +50,46 @@ def test_other_threads_have_no_signals():
     thread.start()
     thread.join()
     assert made == [False]
+
+
+@pytest.fixture
+def handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield before
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def told_within_c_code(number):
+    try:
+        os.kill(os.getpid(), number)
+    except KeyboardInterrupt as interrupt:
+        raise AttributeError("'SymbolicTensor' object has no attribute '_type_spec'") from interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_that_arrives_as_another_error_stays_an_interrupt(number, handlers):
+    with pytest.raises(KeyboardInterrupt) as told, interruption.termination_at_once():
+        told_within_c_code(number)
+    assert isinstance(told.value, interruption.Preempted) == (number == signal.SIGTERM)
+    for number in handlers:
+        os.kill(os.getpid(), number)  # does nothing
+
+
+def test_error_without_an_interrupt_stays_itself(handlers):
+    error = AttributeError("missing")
+    with pytest.raises(AttributeError) as raised, interruption.termination_at_once():
+        raise error
+    assert raised.value is error
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
+
+
+def test_request_within_termination_at_once_waits_and_is_handed_back():
+    with interruption.termination_at_once():
+        with interruption.termination_request() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert request.interrupted
+            assert request.made
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
