@@ -29,26 +29,28 @@ class Moments(NamedTuple):
     variance: Any
 
 
-def over(x, reduced, mask=None):
+def over(x, reduced, mask=None, joined=None):
     """Returns the `Moments` of `x` over some of its axes, which stay, with length 1.
 
     Args:
         x: Tensor, float32 or float64.
         reduced: Sequence of integers, the axes, none of them negative.
         mask: None or Boolean tensor that broadcasts against `x`. What it leaves out does not count, not even as NaN.
+        joined: None or function that replaces means over these axes by means of several of them, in the same shape. The
+            counts stay those of each, and must be equal for those it joins.
     """
     x = _kept(x, mask)
-    count, mean, residual = means(x, reduced, mask)
-    variance = _mean(ops.square(x - mean - residual), count, reduced, mask)
+    count, mean, residual = means(x, reduced, mask, joined)
+    variance = _mean(ops.square(x - mean - residual), count, reduced, mask, joined)
     return Moments(count, mean, residual, variance)
 
 
-def means(x, reduced, mask=None):
+def means(x, reduced, mask=None, joined=None):
     """Returns count, mean and residual of the `Moments` of `x`; see `over`."""
     x = _kept(x, mask)
     count = _count(x, reduced, mask)
-    mean = _mean(x, count, reduced, mask)
-    return count, mean, ops.stop_gradient(_mean(x - mean, count, reduced, mask))
+    mean = _mean(x, count, reduced, mask, joined)
+    return count, mean, ops.stop_gradient(_mean(x - mean, count, reduced, mask, joined))
 
 
 def mean(values, reduced, mask=None):
@@ -56,14 +58,14 @@ def mean(values, reduced, mask=None):
     return _mean(values, _count(values, reduced, mask), reduced, mask)
 
 
-def standardized(x, reduced, epsilon, mask=None):
+def standardized(x, reduced, epsilon, mask=None, joined=None):
     """Returns `(x - mean) / sqrt(variance + epsilon)`, the moments taken over some axes.
 
     Args:
-        x, reduced, mask: See `over`. All of `x` is standardized, whether it counts or not.
+        x, reduced, mask, joined: See `over`. All of `x` is standardized, whether it counts or not.
         epsilon: Float, added to the variance.
     """
-    moments = over(x, reduced, mask)
+    moments = over(x, reduced, mask, joined)
     return (x - moments.mean - moments.residual) * ops.rsqrt(moments.variance + epsilon)
 
 
@@ -71,10 +73,11 @@ def _kept(values, mask):
     return values if mask is None else ops.where(mask, values, 0.0)
 
 
-def _mean(values, count, reduced, mask):
+def _mean(values, count, reduced, mask, joined=None):
     # PyTorch would sum over all axes where none is named.
     total = ops.sum(_kept(values, mask), axis=reduced, keepdims=True) if reduced else _kept(values, mask)
-    return total / ops.maximum(count, 1.0)
+    means = total / ops.maximum(count, 1.0)
+    return means if joined is None else joined(means)
 
 
 def _count(x, reduced, mask):

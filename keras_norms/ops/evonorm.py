@@ -50,7 +50,8 @@ def sample_activated(x, groups, slope, scale=None, bias=None, axis=-1, epsilon=1
     x = ops.convert_to_tensor(x)
     wide = precision.wide(x)
     activated = wide * ops.sigmoid(axes.along_channels(slope, x, axis) * wide)
-    apart, reduced, mask = group_norm.grouped(wide, groups, axis, mask)
-    factor = ops.rsqrt(centred_moments.over(apart, reduced, mask).variance + epsilon)
-    y = ops.reshape(group_norm.grouped(activated, groups, axis)[0] * factor, ops.shape(x))
+    mask = mask if mask is None else axes.along_mask(mask, x, axis)
+    joined = group_norm.joined(groups, axis)
+    variance = centred_moments.over(wide, axes.positions(len(x.shape), axis), mask, joined).variance
+    y = activated * ops.rsqrt(variance + epsilon)
     return ops.cast(affine.transformed(y, scale, bias, (axis,)), x.dtype)

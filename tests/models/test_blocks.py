@@ -91,11 +91,11 @@ def test_settings_reach_the_normalization(normalization, use_scale, use_bias):
 @pytest.mark.parametrize("use_scale", [False, True])
 @pytest.mark.parametrize("use_bias", [False, True])
 def test_one_scale_and_one_bias_for_all_channels(use_scale, use_bias, hostile):
-    settings = {"use_scale": use_scale, "use_bias": use_bias, "synchronized": use_bias}
+    settings = {"use_scale": use_scale, "use_bias": use_bias}
     variant = dataclasses.replace(BASELINE, normalization="batch_norm_before_scalar", **settings)
     model = model_of(lambda x: variant.convolution(x, 8, 3, name="conv"))
     norm = model.get_layer("conv_batch_norm")
-    assert (norm.use_scale, norm.use_bias, norm.synchronized, norm.momentum) == (False, False, use_bias, 0.8)
+    assert (norm.use_scale, norm.use_bias, norm.momentum) == (False, False, 0.8)
     factor, summand = 0.7 if use_scale else None, -0.2 if use_bias else None
     values = {name: x for name, x in (("conv_scale", factor), ("conv_bias", summand)) if x is not None}
     assert names(model) == ["conv", "conv_batch_norm", *values, "conv_activation"]
@@ -106,9 +106,15 @@ def test_one_scale_and_one_bias_for_all_channels(use_scale, use_bias, hostile):
     x = hostile((4, 6, 6, 4)) / 50
     read = keras.ops.convert_to_numpy(keras.Model(model.input, norm.output)(x, training=True))
     expected = np.maximum(values.get("conv_scale", 1) * read.astype("float64") + values.get("conv_bias", 0), 0)
-    # Synchronized or not, a batch on one device has the same statistics.
     outputs = keras.ops.convert_to_numpy(model(x, training=True))
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("synchronized", [False, True])
+def test_synchronization_reaches_the_normalization_before_one_scale(synchronized):
+    variant = dataclasses.replace(BASELINE, normalization="batch_norm_before_scalar", synchronized=synchronized)
+    model = model_of(lambda x: variant.convolution(x, 8, 3, name="conv"))
+    assert model.get_layer("conv_batch_norm").synchronized is synchronized
 
 
 @pytest.mark.parametrize("normalization", ["none", *NORMALIZED, "batch_norm_before_scalar"])
