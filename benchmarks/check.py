@@ -3,11 +3,12 @@
     python -m benchmarks.check runs/benchmarks
 
 What is compared are the ratios of keras_norms to its peers in one run, case by case: seconds themselves change with the
-machine. It ends with 1 where something got worse. Not part of continuous integration: other work on the machine may
-move a ratio as far.
+machine. It names a ratio of medians that got worse by as much if each round of the fresh run shows it worse, and ends
+with 1 then. Not part of continuous integration: other work on the machine may move a ratio as far.
 """
 
 import argparse
+import operator
 import pathlib
 import sys
 
@@ -17,7 +18,7 @@ from benchmarks.contest import options, results
 TOLERATED = 1.15
 # Of these units more is better; of the others less.
 RATES = {"images/s"}
-# Bandwidths are the seconds again, and shares so close to zero double by chance.
+# Bandwidths are the seconds again, and shares so close to zero double by chance. So do seconds that were taken once.
 SKIPPED = {"B/s", "1"}
 
 
@@ -56,13 +57,15 @@ def compare(fresh, tracked):
         missing += [f"{stem}: {name}: {reason}" for name, reason in measured["absent"].items()]
         for key in new.keys() & old.keys():
             compared += 1
-            if new[key] > old[key] * TOLERATED:
-                worse.append(f"{stem}: {words(key)}: {old[key]:.2f} before, {new[key]:.2f} now")
+            (before, _), (now, mildest) = old[key], new[key]
+            if now > before * TOLERATED and mildest > before:
+                worse.append(f"{stem}: {words(key)}: {before:.2f} before, {now:.2f} now")
     return compared, sorted(worse), missing
 
 
 def ratios(measured):
-    """Returns a dict from (case, quantity, our entrant, peer) to the ratio of ours to the peer's; more is worse."""
+    """Returns a dict from (case, quantity, our entrant, peer) to a pair: the ratio of the median of ours to that of the
+    peer, and the least ratio of a round. More is worse."""
     found = {}
     units = {(one["case"], one["quantity"]): one["unit"] for one in measured["measurements"]}
     for (case, quantity), unit in units.items():
@@ -71,9 +74,11 @@ def ratios(measured):
         for ours in (name for name in names if table.ours(name) and " on " not in name):
             for peer in names - set(filter(table.ours, names)):
                 over, under = (peer, ours) if unit in RATES else (ours, peer)
+                rounds = [results.values(measured, case, quantity, name) for name in (over, under)]
+                if unit in SKIPPED or not all(rounds) or (unit == "s" and len(rounds[0]) == 1):
+                    continue
                 ratio = results.ratio(measured, case, quantity, over, under)
-                if ratio is not None and unit not in SKIPPED:
-                    found[case, quantity, ours, peer] = ratio
+                found[case, quantity, ours, peer] = ratio, min(map(operator.truediv, *rounds))
     return found
 
 

@@ -1,26 +1,15 @@
 """The driver as a command: a run and what it exported get the same numbers, and wrong words one clear error."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
-DRIVERS = pathlib.Path(__file__).parents[2] / "drivers"
-
-
-def drive(name, folder, *arguments):
-    # Not the log level of the tests: the driver chooses its own.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    command = [sys.executable, DRIVERS / name, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+from tests.drivers import forked
 
 
 def evaluated(folder, *arguments):
     """Returns what the driver printed, and what it wrote."""
-    result = drive("evaluate.py", folder, *arguments, "--json=report.json")
+    result = forked.run("evaluate.py", [*arguments, "--json=report.json"], folder)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return result.stdout, json.loads((folder / "report.json").read_text())
@@ -31,7 +20,7 @@ def folder(tmp_path_factory):
     """The folder of a run of two steps, `run`, and of what it exported, `saved_models/resnet20/1`."""
     folder = tmp_path_factory.mktemp("trained")
     fast = ["--arch=resnet20", "--image_size=16", "--steps=2", "--batch_size=64", "--weight_average=0.5"]
-    result = drive("train.py", folder, *fast, "--workdir=run")
+    result = forked.run("train.py", [*fast, "--workdir=run"], folder)
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -75,7 +64,7 @@ def test_batch_statistics_on_two_replicas(folder):
     ],
 )
 def test_bad_input_gets_one_clear_error(folder, arguments, words):
-    result = drive("evaluate.py", folder, *arguments)
+    result = forked.run("evaluate.py", arguments, folder)
     assert result.returncode == 1
     assert words in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,10 +1,6 @@
 """The driver as a command: a run that has ended, one that has not, .keras files, and wrong words."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,17 +9,12 @@ import pytest
 import tensorflow as tf
 
 import keras_norms
-from keras_norms import training
-from keras_norms.recipes import BASELINES
 from keras_norms.training import run_folder
-
-DRIVER = pathlib.Path(__file__).parents[2] / "drivers" / "export.py"
+from tests.drivers import forked
 
 
 def run(folder, *arguments):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    command = [sys.executable, DRIVER, f"--export_dir={folder / 'saved_models'}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    return forked.run("export.py", [f"--export_dir={folder / 'saved_models'}", *arguments], folder)
 
 
 def manifest(version):
@@ -33,10 +24,11 @@ def manifest(version):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder of a run of two steps."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    recipe = BASELINES["resnet20"].but(image_size=16, steps=2, batch_size=8)
-    training.Run(training.Settings(recipe, workdir=str(folder))).train()
-    return folder
+    folder = tmp_path_factory.mktemp("trained")
+    flags = ["--arch=resnet20", "--image_size=16", "--steps=2", "--batch_size=8", "--workdir=run", "--export_dir="]
+    result = forked.run("train.py", flags, folder)
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.drivers import forked
+
 DRIVER = pathlib.Path(__file__).parents[2] / "drivers" / "study.py"
 # Not the log level of the tests: the driver chooses its own.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
@@ -107,11 +109,11 @@ def test_ended_in_every_way_it_repeats_nothing_and_reports_all_rows(tmp_path):
 
 
 def test_lines_for_other_processes_have_every_word(tmp_path):
-    result = study(
-        tmp_path, "bn_placement", "--dataset=shapes", "--seeds=2", "--norm=batch_norm_after", "--noflip",
-        "--pixel_mean=", "--options=version:v1.5", "--lr_mult=bias:2,*_norm/bias:1", "--data_dir=~/my sets",
-        "--parallel",
+    arguments = (
+        "bn_placement", "--dataset=shapes", "--seeds=2", "--norm=batch_norm_after", "--noflip", "--pixel_mean=",
+        "--options=version:v1.5", "--lr_mult=bias:2,*_norm/bias:1", "--data_dir=~/my sets", "--parallel",
     )  # fmt: skip
+    result = forked.run("study.py", arguments, tmp_path)
     lines = result.stdout.splitlines()
     assert len(lines) == 10
     assert len(set(lines)) == 10
@@ -122,7 +124,8 @@ def test_lines_for_other_processes_have_every_word(tmp_path):
         "--workdir=runs/bn_placement-shapes/caffenet128_bn_after_scale_bias/1", "--normalization=batch_norm_after",
         "--noflip", "--pixel_mean=", "--options=version:v1.5", "--lr_mult=bias:2,*_norm/bias:1", "--data_dir=~/my sets",
     }  # fmt: skip
-    other = study(tmp_path, "bn_placement", "--dataset=shapes", "--workdir=runs/bn_placement-shapes", "--parallel")
+    again = ("bn_placement", "--dataset=shapes", "--workdir=runs/bn_placement-shapes", "--parallel")
+    other = forked.run("study.py", again, tmp_path)
     assert (other.returncode, other.stdout) == (1, "")
     assert "`workdir` must be new, or that of the same study with the same settings" in other.stderr
 
@@ -139,7 +142,7 @@ def test_lines_for_other_processes_have_every_word(tmp_path):
     ],
 )
 def test_bad_input_gets_one_clear_error_and_leaves_nothing(arguments, words, tmp_path):
-    result = study(tmp_path, *arguments)
+    result = forked.run("study.py", arguments, tmp_path)
     assert result.returncode == 1
     assert result.stdout == ""
     assert words in result.stderr

@@ -9,23 +9,28 @@ import time
 
 import pytest
 
+from tests.drivers import forked
+
 DRIVER = pathlib.Path(__file__).parents[2] / "drivers" / "train.py"
 
 
-def command(tmp_path, *arguments):
+def flags(tmp_path, *arguments):
     fast = ["--arch=resnet20", "--image_size=16", "--steps=2", "--batch_size=8"]
-    folders = [f"--workdir={tmp_path / 'run'}", f"--export_dir={tmp_path / 'saved_models'}"]
-    return [sys.executable, DRIVER, *fast, *folders, *arguments]
+    return [*fast, f"--workdir={tmp_path / 'run'}", f"--export_dir={tmp_path / 'saved_models'}", *arguments]
+
+
+def command(tmp_path, *arguments):
+    return [sys.executable, DRIVER, *flags(tmp_path, *arguments)]
 
 
 def train(tmp_path, *arguments):
-    # Not the log level of the tests: the driver chooses its own.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
-    return subprocess.run(command(tmp_path, *arguments), capture_output=True, text=True, cwd=tmp_path, env=environment)
+    return forked.run("train.py", flags(tmp_path, *arguments), tmp_path)
 
 
 def test_trains_exports_and_does_not_repeat_itself(tmp_path):
-    first = train(tmp_path)
+    # Not the log level of the tests: the driver chooses its own.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    first = subprocess.run(command(tmp_path), capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
     version = tmp_path / "saved_models" / "resnet20" / "1"
