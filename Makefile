@@ -4,6 +4,8 @@ ENVIRONMENT = .venv/installed
 BACKENDS = .venv-backends/installed
 ADDONS = .venv-tfa/installed
 BENCHMARKS = layers step training inference startup scaling
+# A file's tests in one process: what they compile and train once is not made in each.
+PROCESSES = --numprocesses auto --dist loadfile
 # What knows no backend: these tests pass on all of them.
 PORTABLE = $(wildcard tests/ops tests/layers tests/initializers tests/surgery tests/models tests/probe tests/parity \
   tests/properties tests/caffe) tests/test_examples.py::test_examples_of_docstrings
@@ -16,11 +18,11 @@ train: $(ENVIRONMENT)
 	  --image_size 80 --batch_size 32 --epochs 2
 
 test: $(ENVIRONMENT)
-	.venv/bin/python -m pytest --numprocesses auto --quiet
+	.venv/bin/python -m pytest $(PROCESSES) --quiet
 
 # Processes killed, disks filled, files damaged, workers lost.
 test-faults: $(ENVIRONMENT)
-	.venv/bin/python -m pytest --numprocesses auto --quiet tests/faults
+	.venv/bin/python -m pytest $(PROCESSES) --quiet tests/faults
 
 # A study in minutes, on drawn images: trains four residual networks twice, and reports.
 study: $(ENVIRONMENT)
@@ -44,8 +46,8 @@ bench-check: $(ENVIRONMENT) $(BACKENDS)
 # The portable half on JAX and on PyTorch, without TensorFlow; with them, parity with PyTorch and flax. JAX compiles each
 # operation, for longer than it computes: without LLVM's costly passes the tests take a fifth less of the processor.
 test-backends: $(BACKENDS)
-	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax .venv-backends/bin/python -m pytest --numprocesses auto --quiet $(PORTABLE)
-	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest --numprocesses auto --quiet $(PORTABLE)
+	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true" KERAS_BACKEND=jax .venv-backends/bin/python -m pytest $(PROCESSES) --quiet $(PORTABLE)
+	KERAS_BACKEND=torch .venv-backends/bin/python -m pytest $(PROCESSES) --quiet $(PORTABLE)
 
 # The numbers of TensorFlow Addons in tests/golden: computed again and compared, or written.
 test-tfa: $(ADDONS)

@@ -55,7 +55,7 @@ ALL = {
     "weight_norm": ["torch"],
 }
 NETWORKS = {
-    "resnet20": Network(128, 32, 10, rounds=11, quick_rounds=3, entrants=ALL),
+    "resnet20": Network(128, 32, 10, rounds=9, quick_rounds=3, entrants=ALL),
     "caffenet128": Network(64, 128, 1000, rounds=5, quick_rounds=2, entrants=MORE),
     "googlenet128": Network(32, 128, 1000, rounds=4, together=6, entrants=FEW),
     "resnet50": Network(16, 224, 1000, rounds=3, together=6, entrants=FEW),

@@ -41,5 +41,5 @@ def _drive(command, folder, *files):
     for number, file in enumerate(files, start=1):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT), number)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    sys.argv = command
+    sys.argv, sys.path[:0] = command, [str(_DRIVERS)]
     runpy.run_path(command[0], run_name="__main__")
