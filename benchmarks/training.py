@@ -21,7 +21,7 @@ UNITS = {"images per second": "images/s", "waiting share": "1"}
 # Data set, network, images in a step, steps that count in a repeat.
 CASES = {
     "cifar10, resnet20, batch 128": ("cifar10", "resnet20", 128, 20),
-    "imagenette128, caffenet128, batch 64": ("imagenette128", "caffenet128", 64, 12),
+    "imagenette128, caffenet128, batch 64": ("imagenette128", "caffenet128", 64, 10),
 }
 ROUNDS = 3
 QUICK = {"cifar10, resnet20, batch 128": ("cifar10", "resnet20", 128, 6)}
