@@ -76,8 +76,8 @@ def _kept(values, mask):
 def _mean(values, count, reduced, mask, joined=None):
     # PyTorch would sum over all axes where none is named.
     total = ops.sum(_kept(values, mask), axis=reduced, keepdims=True) if reduced else _kept(values, mask)
-    means = total / ops.maximum(count, 1.0)
-    return means if joined is None else joined(means)
+    each = total / ops.maximum(count, 1.0)
+    return each if joined is None else joined(each)
 
 
 def _count(x, reduced, mask):
