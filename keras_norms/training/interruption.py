@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 
 
@@ -21,7 +22,10 @@ class Request:
         interrupted: Boolean, from the keyboard.
     """
 
-    made = interrupted = False
+    def __init__(self, told=None):
+        """Makes the request that a `KeyboardInterrupt` is which was raised and lost."""
+        self.made = isinstance(told, Preempted)
+        self.interrupted = isinstance(told, KeyboardInterrupt) and not self.made
 
     def make(self, *_):
         self.made = True
@@ -62,11 +66,13 @@ class AtOnce:
 def termination_at_once():
     """Raises `Preempted` at SIGTERM and `KeyboardInterrupt` at Ctrl-C, and nothing else after one of them.
 
-    What is raised inside TensorFlow's C code arrives as another error, such as an attribute that is missing. A program
-    that leaves the context with a `KeyboardInterrupt` is ending: further signals do not disturb it.
+    What is raised inside TensorFlow's C code arrives as another error, such as an attribute that is missing; what is
+    raised in an object's `__del__` is lost, and a `termination_request` that begins later finds it made. A program that
+    leaves the context with a `KeyboardInterrupt` is ending: further signals do not disturb it.
     """
     at_once = AtOnce()
-    with _handled({signal.SIGTERM: at_once.end, signal.SIGINT: at_once.interrupt}) as after:
+    handlers = {signal.SIGTERM: at_once.end, signal.SIGINT: at_once.interrupt}
+    with _lost_in_silence(), _handled(handlers) as after:
         try:
             yield
         except KeyboardInterrupt:
@@ -83,26 +89,34 @@ def termination_at_once():
 def termination_request():
     """Yields a `Request` that SIGTERM makes, in place of ending the process at once, and Ctrl-C.
 
-    What Python raises at Ctrl-C wherever it is can come between a step and what follows from it, and is lost in an
-    object's `__del__`.
+    What Python raises at Ctrl-C wherever it is can come between a step and what follows from it.
 
     Python handles signals in its main thread alone: in another one they stay what they were, and so does a handler of
     Ctrl-C that is neither Python's own nor that of `termination_at_once`.
     """
-    request = Request()
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield Request()
         return
+    handler = signal.getsignal(signal.SIGINT)
+    at_once = getattr(handler, "__self__", None)
+    raises = isinstance(at_once, AtOnce)
+    request = Request(at_once.told if raises else None)
     handlers = {signal.SIGTERM: request.make}
-    if _raises(signal.getsignal(signal.SIGINT)):
+    if raises or handler is signal.default_int_handler:
         handlers[signal.SIGINT] = request.interrupt
     with _handled(handlers):
         yield request
 
 
-def _raises(handler):
-    """Returns whether a handler of Ctrl-C is Python's own or that of `termination_at_once`."""
-    return handler is signal.default_int_handler or isinstance(getattr(handler, "__self__", None), AtOnce)
+@contextlib.contextmanager
+def _lost_in_silence():
+    """Python does not write about a `KeyboardInterrupt` that is lost, for it is remembered."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, KeyboardInterrupt) else before(lost)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

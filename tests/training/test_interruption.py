@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -93,3 +94,38 @@ def test_request_within_termination_at_once_waits_and_is_handed_back():
             assert request.made
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+class _ToldInDel:
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+
+
+class _ErrorInDel:
+    def __del__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_that_python_loses_is_a_request_that_was_made(number, handlers, capsys):
+    hook = sys.unraisablehook
+    with interruption.termination_at_once():
+        _ToldInDel(number)
+        with interruption.termination_request() as request:
+            assert (request.made, request.interrupted) == (number == signal.SIGTERM, number == signal.SIGINT)
+    assert capsys.readouterr().err == ""
+    assert sys.unraisablehook is hook
+
+
+def test_what_else_python_loses_is_written():
+    lost = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda one: lost.append(one.exc_type)
+    try:
+        with interruption.termination_at_once():
+            _ErrorInDel()
+    finally:
+        sys.unraisablehook = before
+    assert lost == [ValueError]
