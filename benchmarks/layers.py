@@ -43,7 +43,8 @@ CONVOLVED = [RESNET20[0], RESNET20[2], ("resnet50", (16, 7, 7, 512))]
 OURS_AND_KERAS = ["keras_norms", "keras"]
 PEERS = [*OURS_AND_KERAS, "torch"]
 BACKENDS = ["keras_norms on jax", "keras on jax", "keras_norms on torch", "keras on torch"]
-EVERYONE = [*PEERS, "keras, default environment", "keras, oneDNN off", "torch compiled", "flax", *BACKENDS]
+WITH_FIGURES = [*PEERS, "keras, default environment"]
+EVERYONE = [*WITH_FIGURES, "keras, oneDNN off", "torch compiled", "flax", *BACKENDS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ def cases():
     quick = {FEW[0], GOOGLENET128[1], SMALL[0]}
     made = []
     for where in ALL:
-        entrants = EVERYONE if where in FEW and chained(where[1]) == 1 else [*PEERS, "keras, default environment"]
+        entrants = EVERYONE if where in FEW and chained(where[1]) == 1 else WITH_FIGURES
         made.append(Case("batch_norm", *where, entrants, quick=where in quick))
         entrants = [*PEERS, "torch compiled", "flax"] if entrants is EVERYONE else PEERS
         made.append(Case("batch_norm_before", *where, entrants, quick=where == FEW[0]))
@@ -164,6 +165,8 @@ def main(arguments=None):
     measured_cases = results.new("layers", given)
     for case in cases():
         names = options.chosen(case.entrants, given.entrants)
+        if given.quick:
+            names = [name for name in names if name in WITH_FIGURES]
         batch = case.shape[0] * given.batch_factor
         case = dataclasses.replace(case, shape=(batch, *case.shape[1:]))
         if given.cases in case.name and names and (case.quick or not given.quick):

@@ -57,8 +57,8 @@ ALL = {
 NETWORKS = {
     "resnet20": Network(128, 32, 10, rounds=9, quick_rounds=3, entrants=ALL),
     "caffenet128": Network(64, 128, 1000, rounds=5, quick_rounds=2, entrants=MORE),
-    "googlenet128": Network(32, 128, 1000, rounds=4, together=6, entrants=FEW),
-    "resnet50": Network(16, 224, 1000, rounds=3, together=6, entrants=FEW),
+    "googlenet128": Network(32, 128, 1000, rounds=5, together=6, entrants=FEW),
+    "resnet50": Network(16, 224, 1000, rounds=5, together=6, entrants=FEW),
 }
 QUICK = {"none": PEERS, "batch_norm_before": PEERS}
 
