@@ -20,11 +20,14 @@ def translated_relu(x, threshold):
     # In here: AutoGraph takes such a decorator off a function of a module (TensorFlow 2.21).
     @tf.custom_gradient
     def clipped(x, threshold):
+        y = tf.maximum(x, threshold)
+
         def gradient(dy):
-            dx = tf.raw_ops.ReluGrad(gradients=dy, features=x - threshold)
+            # Of y, which the next layer keeps, too: x need not be.
+            dx = tf.raw_ops.ReluGrad(gradients=dy, features=y - threshold)
             rows = tuple(range(len(x.shape) - 1))
             return dx, tf.reduce_sum(dy, rows) - tf.reduce_sum(dx, rows)
 
-        return tf.maximum(x, threshold), gradient
+        return y, gradient
 
     return clipped(x, threshold)
