@@ -22,7 +22,7 @@ test: $(ENVIRONMENT)
 
 # Processes killed, disks filled, files damaged, workers lost.
 test-faults: $(ENVIRONMENT)
-	.venv/bin/python -m pytest --numprocesses auto --quiet tests/faults
+	.venv/bin/python -m pytest --numprocesses auto --dist loadgroup --quiet tests/faults
 
 # A study in minutes, on drawn images: trains four residual networks twice, and reports.
 study: $(ENVIRONMENT)
