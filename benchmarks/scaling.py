@@ -24,7 +24,7 @@ CHANNELS = (16, 32, 64, 128)
 def main(arguments=None):
     given = options.parse(options.parser(__doc__), arguments)
     record = results.new("scaling", given)
-    for group in (replicas(), channels()) if given.quick else (replicas(), workers(), layers(), channels()):
+    for group in (replicas(),) if given.quick else (replicas(), workers(), layers(), channels()):
         chosen = {pair: value for pair, value in group.items() if given.cases in pair[0] and given.entrants in pair[1]}
         if chosen:
             measure(record, chosen, given)
