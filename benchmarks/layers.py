@@ -17,7 +17,7 @@ import dataclasses
 import math
 
 from benchmarks.contest import interleaved, options, results
-from benchmarks.contest.entrant import Entrant
+from benchmarks.contest.entrant import DEFAULT, ONEDNN_OFF, Entrant, onednn
 
 LARGE_BYTES = 4_000_000
 CHAIN = 16
@@ -43,8 +43,8 @@ CONVOLVED = [RESNET20[0], RESNET20[2], ("resnet50", (16, 7, 7, 512))]
 OURS_AND_KERAS = ["keras_norms", "keras"]
 PEERS = [*OURS_AND_KERAS, "torch"]
 BACKENDS = ["keras_norms on jax", "keras on jax", "keras_norms on torch", "keras on torch"]
-WITH_FIGURES = [*PEERS, "keras, default environment"]
-EVERYONE = [*WITH_FIGURES, "keras, oneDNN off", "torch compiled", "flax", *BACKENDS]
+WITH_FIGURES = [*PEERS, DEFAULT]
+EVERYONE = [*WITH_FIGURES, ONEDNN_OFF, "torch compiled", "flax", *BACKENDS]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,13 +110,6 @@ def entrant(name, case, dtype):
         module, arguments, environment = "layers_tensorflow", common | {"library": name.partition(",")[0]}, onednn(name)
     interpreter = "tensorflow" if module == "layers_tensorflow" else "backends"
     return Entrant(name, f"benchmarks.peers.{module}:make", arguments, environment, interpreter)
-
-
-def onednn(name):
-    """Returns the environment that the name of an entrant on TensorFlow stands for."""
-    if name == "keras, default environment":
-        return {}
-    return {"TF_ENABLE_ONEDNN_OPTS": "0" if name == "keras, oneDNN off" else "1"}
 
 
 def activation_bytes(shape):

@@ -14,13 +14,12 @@ compiled function. Peak memory is what the process grew by, or on a GPU what its
 import dataclasses
 
 from benchmarks.contest import interleaved, machine, options, results
-from benchmarks.contest.entrant import Entrant
+from benchmarks.contest.entrant import DEFAULT, ONEDNN_OFF, Entrant, onednn
 
 NORMALIZATIONS = ["none", "batch_norm_before", "batch_norm_after", "weight_norm", "normprop", "weight_norm_trelu"]
 # What the others have a layer for.
 OF_KERAS = NORMALIZATIONS[:3]
 OF_TORCH = NORMALIZATIONS[:4]
-DEFAULT, ONEDNN_OFF = "keras, default environment", "keras, oneDNN off"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +108,7 @@ def entrant(name, arch, normalization, given):
         environment = {"KERAS_BACKEND": backend}
         return Entrant(called, "benchmarks.peers.step_jax:make", arguments, environment, "backends")
     make = "make_keras_norms" if name == "keras_norms" else "make_keras"
-    environment = {} if name == DEFAULT else {"TF_ENABLE_ONEDNN_OPTS": "0" if name == ONEDNN_OFF else "1"}
-    return Entrant(called, f"benchmarks.peers.step_tensorflow:{make}", arguments, environment)
+    return Entrant(called, f"benchmarks.peers.step_tensorflow:{make}", arguments, onednn(name))
 
 
 def case(arch, normalization):

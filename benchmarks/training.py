@@ -23,7 +23,6 @@ CASES = {
     "cifar10, resnet20, batch 128": ("cifar10", "resnet20", 128, 20),
     "imagenette128, caffenet128, batch 64": ("imagenette128", "caffenet128", 64, 10),
 }
-DEFAULT = "keras, default environment"
 ROUNDS = 3
 QUICK = {"cifar10, resnet20, batch 128": ("cifar10", "resnet20", 128, 6)}
 QUICK_ROUNDS = 2
@@ -60,9 +59,9 @@ def measure(record, case, what, data_dir, folder, given):
     """Adds the images a second of all chosen entrants in a case."""
     files = {name: f"{folder}/{number}.jsonl" for number, name in enumerate(ENTRANTS)}
     chosen = options.chosen(QUICK_ENTRANTS if given.quick else ENTRANTS, given.entrants)
-    if DEFAULT in chosen and what[0] != "cifar10" and record["machine"]["onednn by default"]:
-        results.absent(record, case, DEFAULT, "as keras, for oneDNN is on by default here")
-        chosen.remove(DEFAULT)
+    if entrant.DEFAULT in chosen and what[0] != "cifar10" and record["machine"]["onednn by default"]:
+        results.absent(record, case, entrant.DEFAULT, "as keras, for oneDNN is on by default here")
+        chosen.remove(entrant.DEFAULT)
     entrants = [ENTRANTS[name](name, *what, data_dir, folder, files[name]) for name in chosen]
     rounds = QUICK_ROUNDS if given.quick else ROUNDS
     for name, measured in interleaved.measure(entrants, rounds, threads=given.threads).items():
@@ -83,8 +82,7 @@ def of_keras_norms(name, dataset, arch, batch, steps, data_dir, folder, path):
 
 def of_keras(name, dataset, arch, batch, steps, data_dir, folder, path):
     arguments = {"arch": arch, "dataset": dataset, "batch": batch, "data_dir": data_dir, "steps": steps, "path": path}
-    environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} if name == "keras" else {}
-    return entrant.Entrant(name, "benchmarks.peers.training_keras:make", arguments, environment)
+    return entrant.Entrant(name, "benchmarks.peers.training_keras:make", arguments, entrant.onednn(name))
 
 
 def of_torch(name, dataset, arch, batch, steps, data_dir, folder, path):
@@ -98,7 +96,7 @@ def of_torch(name, dataset, arch, batch, steps, data_dir, folder, path):
 ENTRANTS = {
     "keras_norms": of_keras_norms,
     "keras": of_keras,
-    DEFAULT: of_keras,
+    entrant.DEFAULT: of_keras,
     "torch": of_torch,
 }
 QUICK_ENTRANTS = ["keras_norms", "keras", "torch"]

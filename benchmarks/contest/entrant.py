@@ -7,6 +7,13 @@ from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENTS = {"tensorflow": ".venv", "backends": ".venv-backends"}
+# Stock Keras with TensorFlow's own choice of kernels, and without those of oneDNN.
+DEFAULT, ONEDNN_OFF = "keras, default environment", "keras, oneDNN off"
+
+
+def onednn(name):
+    """Returns the environment that the name of an entrant on TensorFlow stands for."""
+    return {} if name == DEFAULT else {"TF_ENABLE_ONEDNN_OPTS": "0" if name == ONEDNN_OFF else "1"}
 
 
 @dataclasses.dataclass(frozen=True)
