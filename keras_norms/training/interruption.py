@@ -72,7 +72,7 @@ def termination_at_once():
     """
     at_once = AtOnce()
     handlers = {signal.SIGTERM: at_once.end, signal.SIGINT: at_once.interrupt}
-    with _lost_in_silence(), _handled(handlers) as after:
+    with _lost_in_silence(at_once), _handled(handlers) as after:
         try:
             yield
         except KeyboardInterrupt:
@@ -109,14 +109,15 @@ def termination_request():
 
 
 @contextlib.contextmanager
-def _lost_in_silence():
-    """Python does not write about a `KeyboardInterrupt` that is lost, for it is remembered."""
-    before = sys.unraisablehook
-    sys.unraisablehook = lambda lost: None if issubclass(lost.exc_type, KeyboardInterrupt) else before(lost)
+def _lost_in_silence(at_once):
+    """Nothing is written of errors that are lost once an `AtOnce` was told: of its own, and what C code makes of it."""
+    unraisable, uncaught = sys.unraisablehook, sys.excepthook
+    sys.unraisablehook = lambda lost: None if at_once.told else unraisable(lost)
+    sys.excepthook = lambda *error: None if at_once.told else uncaught(*error)
     try:
         yield
     finally:
-        sys.unraisablehook = before
+        sys.unraisablehook, sys.excepthook = unraisable, uncaught
 
 
 @contextlib.contextmanager

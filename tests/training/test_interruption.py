@@ -111,13 +111,14 @@ class _ErrorInDel:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_that_python_loses_is_a_request_that_was_made(number, handlers, capsys):
-    hook = sys.unraisablehook
+    hooks = sys.unraisablehook, sys.excepthook
     with interruption.termination_at_once():
         _ToldInDel(number)
+        sys.excepthook(SystemError, SystemError("a result with an exception set"), None)  # as C code prints it
         with interruption.termination_request() as request:
             assert (request.made, request.interrupted) == (number == signal.SIGTERM, number == signal.SIGINT)
     assert capsys.readouterr().err == ""
-    assert sys.unraisablehook is hook
+    assert (sys.unraisablehook, sys.excepthook) == hooks
 
 
 def test_what_else_python_loses_is_written():
@@ -129,3 +130,9 @@ def test_what_else_python_loses_is_written():
     finally:
         sys.unraisablehook = before
     assert lost == [ValueError]
+
+
+def test_what_c_code_prints_without_an_interrupt_is_written(capsys):
+    with interruption.termination_at_once():
+        sys.excepthook(SystemError, SystemError("a result with an exception set"), None)
+    assert "a result with an exception set" in capsys.readouterr().err
